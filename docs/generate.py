@@ -1,0 +1,73 @@
+"""Writes what the docs take from the code: the command tables of README.md and docs/commands.md. `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+BEGIN, END = "<!-- commands: written by docs/generate.py -->", "<!-- /commands -->"
+HELP_COLUMNS = 100
+
+
+def generate(arguments: list[str]) -> int:
+    """Write the files, or with --check say which are out of step."""
+    wanted = {README: readme(README.read_text(encoding="utf-8")), COMMANDS: command_pages()}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if "--check" in arguments:
+            was = path.read_text(encoding="utf-8") if path.exists() else ""
+            rows = unified_diff(was.splitlines(True), wanted[path].splitlines(True), str(path), "as generated")
+            print("".join(list(rows)[:20]))
+        else:
+            path.write_text(wanted[path], encoding="utf-8")
+    if stale and "--check" in arguments:
+        print("docs out of step: run `make format`")
+        return 1
+    return 0
+
+
+def readme(text: str) -> str:
+    """The README with its table of commands as the registry has them."""
+    from flowctl.cli import main
+
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    rows = [f"| `{name}` | {section} | {line} |" for name, (section, _, line) in main.COMMANDS.items()]
+    table = "\n".join(["| command | part | does |", "|---|---|---|", *rows])
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def command_pages() -> str:
+    """The help of every command, as it is printed."""
+    from flowctl.cli import main
+
+    parts = [
+        "# Commands\n",
+        "What `flowctl COMMAND --help` prints. Written by docs/generate.py; `make format` brings it up to date.\n",
+    ]
+    for name in main.COMMANDS:
+        command = main.load(name)
+        parts += _page(f"flowctl {name}", command)
+        parts += [
+            text
+            for inner, each in getattr(command, "commands", {}).items()
+            for text in _page(f"flowctl {name} {inner}", each)
+        ]
+    return "\n".join(parts)
+
+
+def _page(name: str, command: Any) -> list[str]:
+    context = command.make_context(
+        name, [], resilient_parsing=True, terminal_width=HELP_COLUMNS, max_content_width=HELP_COLUMNS
+    )
+    text = "\n".join(line.rstrip() for line in command.get_help(context).strip().splitlines())
+    return [f"## {name}\n", f"```text\n{text}\n```\n"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(generate(sys.argv[1:]))

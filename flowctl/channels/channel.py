@@ -1,0 +1,116 @@
+"""What every channel speaks: a letter goes in, a receipt says what became of it.
+
+A channel is shaped like SMTP, and an HTTP provider fits the same shape:
+
+    safe phase          connect, TLS, login, MAIL, RCPT          build the request, connect, TLS
+    commit()            blocks until `transmitting` is durable   the same
+    point of no return  DATA, body, the server's reply           first request byte … the response
+
+so that whatever happens, it is known whether the letter can have left. `transmit` returns a receipt for everything the
+outside world can do; only what `commit` raises comes out of it, with nothing transmitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args
+
+Outcome = Literal["sent", "retry", "failed", "in_doubt"]
+Scope = Literal["message", "address", "sender", "provider"]
+Phase = Literal["open", "connect", "tls", "login", "mail", "rcpt", "commit", "data", "body"]
+Commit = Callable[[], bool]
+
+REPLY_CHARS_MAX = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter:
+    """One message, ready to leave: built, addressed, and the same on every attempt."""
+
+    key: str  # idempotency key
+    message_id: str  # RFC 5322, with its angle brackets; '' where the channel has none
+    channel: str
+    sender: str  # envelope sender
+    recipient: str
+    payload: bytes | dict[str, Any] = field(repr=False)  # RFC 5322 bytes with CRLF for e-mail; a mapping elsewhere
+    marketing: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What became of one attempt.
+
+    `outcome` says what to do with the letter; `scope` whom it concerns:
+
+    sent      message                       the server accepted it
+    failed    message | address             refused for good; `address`: never write to it again
+    in_doubt  message                       it may have left
+    retry     message                       later, and it counts as an attempt
+    retry     sender | provider             not this letter's fault: costs no attempt and opens the breaker
+
+    Phase `commit` with `retry` means fenced: another worker owns the letter, so nothing is to be written about it.
+    """
+
+    outcome: Outcome
+    reply: str  # what the provider said, one line, without secrets
+    phase: Phase
+    scope: Scope = "message"
+    retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "sent": ("message",),
+            "in_doubt": ("message",),
+            "failed": ("message", "address"),
+            "retry": get_args(Scope),
+        }
+        if self.scope not in allowed[self.outcome] or (self.outcome, self.scope) == ("retry", "address"):
+            message = f"a receipt cannot be {self.outcome} with scope {self.scope}"
+            raise ValueError(message)
+
+    @property
+    def opens_breaker(self) -> bool:
+        """Whether nothing more should be handed to this provider for now."""
+        return self.scope in ("sender", "provider")
+
+    @property
+    def fenced(self) -> bool:
+        """Whether commit said that another worker owns the letter."""
+        return self.phase == "commit"
+
+
+class Connection(Protocol):
+    """One line to a provider, used by one thread at a time; it connects when it is first used and again when lost."""
+
+    def transmit(self, letter: Letter, commit: Commit) -> Receipt:
+        """Send a letter; `commit` is called at most once, after the safe phase and before anything of it leaves.
+
+        If it returns False or raises, nothing is transmitted and the connection stays usable; what it raises comes out.
+        """
+
+    def close(self) -> None:
+        """Say goodbye; never raises, and may be called again."""
+
+
+class Channel(Protocol):
+    """A provider with its settings."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections may be open at once."""
+
+    def open(self) -> Connection:
+        """A connection that is yet to connect; does no I/O."""
+
+
+FENCED = Receipt(outcome="retry", reply="taken over by another worker; nothing was transmitted", phase="commit")
+
+
+def one_line(text: str, *secrets: str | None) -> str:
+    """A provider's words as one short line, control characters and secrets taken out."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= REPLY_CHARS_MAX else line[: REPLY_CHARS_MAX - 1] + "…"

@@ -1,0 +1,46 @@
+"""What was said before the command's name: where, in which environment, how loud."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+    from flowctl.project.project import Project
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invocation:
+    """The global options, at hand in every command as `ctx.obj`."""
+
+    directory: Path = field(default_factory=Path.cwd)
+    environment: str = ""
+    quiet: bool = False
+    verbose: bool = False
+
+    def root(self) -> Path:
+        """The project's folder. Raises UsageFailure where there is none."""
+        from flowctl.project.find import find  # noqa: PLC0415 - not needed for --help
+
+        return find(self.directory)
+
+    def project(self) -> Project:
+        """The project read, faults included. Raises UsageFailure where there is none."""
+        from flowctl.project.load import load  # noqa: PLC0415 - models are heavy
+
+        return load(self.root(), environment=self.environment)
+
+    def say(self, text: str) -> None:
+        """Talk to the person: on stderr, and not with -q."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+
+def invocation(ctx: typer.Context) -> Invocation:
+    """The global options of a command's context."""
+    found = ctx.find_object(Invocation)
+    return found if found is not None else Invocation()

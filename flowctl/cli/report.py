@@ -1,0 +1,172 @@
+"""`flowctl report`: how the workflows do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowctl.cli import render
+from flowctl.cli.invocation import invocation
+from flowctl.failure import UsageFailure
+
+if TYPE_CHECKING:
+    from flowctl.report.funnel import Funnel, MessageCount, Share
+
+EXAMPLES = """\
+flowctl report                          one line a workflow
+flowctl report second-purchase          its steps and messages
+flowctl report second-purchase --version 2
+flowctl report --json | jq '.workflows[] | {workflow, entered, goal}'
+"""
+
+
+def command(
+    ctx: typer.Context,
+    workflow: Annotated[
+        str,
+        typer.Argument(
+            help="One workflow, step by step; all of them in one line each where it is left out.", show_default=False
+        ),
+    ] = "",
+    version: Annotated[
+        int, typer.Option("--version", min=0, help="Only those who entered this version.", show_default=False)
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
+) -> int:
+    """Show funnel, conversion and messages of the workflows.
+
+    Conversion is goals by people who had not met the goal when they entered, with its 95 % interval (Wilson).
+    """
+    from flowctl.cli.store import opened
+    from flowctl.report.funnel import funnel, workflow_names
+
+    if version and not workflow:
+        message = "--version needs a workflow"
+        raise UsageFailure(message, help="flowctl report WORKFLOW --version 2")
+    with opened(invocation(ctx)) as store:
+        names = workflow_names(store)
+        if workflow and workflow not in names:
+            raise _unknown(workflow, names)
+        funnels = [funnel(store, name, version=version or None) for name in ([workflow] if workflow else names)]
+    if as_json:
+        render.document("report", {"workflows": [_as_data(each) for each in funnels]})
+    elif workflow:
+        _show_one(funnels[0])
+    else:
+        _show_all(funnels)
+    return 0
+
+
+def share(said: Share) -> str:
+    """`12.5 % (5.0–27.5)`; '' where there was nothing to divide."""
+    if said.of is None or said.interval is None:
+        return ""
+    low, high = said.interval
+    return f"{said.of:.1%} ({low * 100:.1f}–{high * 100:.1f})"
+
+
+def _show_all(funnels: list[Funnel]) -> None:
+    columns = [
+        "workflow",
+        "entered",
+        "inside",
+        "goal",
+        "completed",
+        "exited",
+        "failed",
+        "conversion",
+        "sent",
+        "opened",
+        "clicked",
+        "unsubscribed",
+        "skipped",
+    ]
+    rows = [
+        (
+            each.workflow,
+            each.entered,
+            each.active,
+            each.goal,
+            each.completed,
+            each.exited,
+            each.failed,
+            share(each.conversion),
+            *(
+                sum(getattr(message, name) for message in each.messages)
+                for name in ("sent", "opened", "clicked", "unsubscribed")
+            ),
+            sum(sum(message.skipped.values()) for message in each.messages),
+        )
+        for each in funnels
+    ]
+    render.table(columns, rows, right=[name for name in columns if name not in {"workflow", "conversion"}])
+
+
+def _show_one(found: Funnel) -> None:
+    numbers = ", ".join(str(number) for number in found.versions)
+    exits = ", ".join(f"{reason} {count}" for reason, count in found.exits.items())
+    facts: list[tuple[str, object]] = [
+        ("versions", numbers),
+        ("entered", found.entered),
+        ("inside", found.active),
+        ("goal", found.goal),
+        ("conversion", share(found.conversion)),
+        ("completed", found.completed),
+        ("exited", f"{found.exited} ({exits})" if exits else found.exited),
+        ("failed", found.failed),
+    ]
+    if found.already:
+        facts.append(("goal already met", found.already))
+    render.table(["what", "value"], facts, title=found.workflow)
+    print()
+    steps = [(each.step, each.reached, each.here, each.where) for each in found.steps]
+    render.table(["step", "reached", "here now", "where"], steps, right=["reached", "here now"])
+    print()
+    columns = [
+        "message",
+        "channel",
+        "sent",
+        "opened",
+        "clicked",
+        "unsubscribed",
+        "bounced",
+        "waiting",
+        "in doubt",
+        "failed",
+        "cancelled",
+        "skipped",
+    ]
+    render.table(columns, [_message(each) for each in found.messages], right=columns[2:-1])
+
+
+def _message(each: MessageCount) -> tuple[object, ...]:
+    skipped = ", ".join(f"{reason} {count}" for reason, count in each.skipped.items())
+    counts = (
+        each.sent,
+        each.opened,
+        each.clicked,
+        each.unsubscribed,
+        each.bounced,
+        each.waiting,
+        each.in_doubt,
+        each.failed,
+        each.cancelled,
+    )
+    return (each.message, each.channel, *counts, skipped)
+
+
+def _as_data(found: Funnel) -> dict[str, Any]:
+    return {
+        **asdict(found),
+        "conversion": {**asdict(found.conversion), "share": found.conversion.of, "interval": found.conversion.interval},
+    }
+
+
+def _unknown(name: str, known: list[str]) -> UsageFailure:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    message = f"the store has no workflow `{name}`"
+    return UsageFailure(message, help=f"did you mean `{near[0]}`?" if near else "`flowctl workflows list` shows them")

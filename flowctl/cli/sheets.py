@@ -1,0 +1,50 @@
+"""Cells of CSV files that people open in spreadsheets: readable values, and none that would be run as a formula."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from flowctl.cli.times import iso
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[\d .]+")
+
+
+def harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe goes before it. Phone numbers are none.
+
+    See https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+        return "'" + text
+    return text
+
+
+def cell(type_: str, value: Any) -> str:  # noqa: ANN401 - whatever a column holds
+    """A stored value as a cell that an import reads back (but for what `harmless` adds)."""
+    plain = readable(type_, value)
+    if plain is None:
+        return ""
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    if isinstance(plain, list):
+        return harmless(",".join(plain))
+    return harmless(plain) if isinstance(plain, str) else str(plain)
+
+
+def readable(type_: str, value: Any) -> Any:  # noqa: ANN401 - see cell
+    """A stored value as JSON says it: times in ISO 8601 (UTC), tags as a list, whole numbers without a point."""
+    if value is None:
+        return None
+    match type_:
+        case "boolean":
+            return bool(value)
+        case "datetime":
+            return iso(value)
+        case "tags":
+            return json.loads(value)
+        case "number":
+            return int(value) if float(value).is_integer() and abs(value) < 2**53 else value
+    return value

@@ -1,0 +1,87 @@
+"""`flowctl validate`: whether the project's files can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from flowctl.cli import render
+from flowctl.cli.invocation import invocation
+from flowctl.failure import UsageFailure
+
+if TYPE_CHECKING:
+    from flowctl.language.problem import Problem
+    from flowctl.project.project import Project
+
+Format = Literal["text", "concise", "json"]
+EXAMPLES = """\
+flowctl validate                          the whole project
+flowctl validate workflows/cart           only what is wrong there
+flowctl validate --format json | jq .     for a program
+"""
+
+
+def command(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Show only what is wrong in these files and folders.", show_default=False)] = None,
+    style: Annotated[Format, typer.Option("--format", help="How to show the faults.")] = "text",
+) -> int:
+    """Say whether the files can run: syntax, values, names.
+
+    The whole project is always read, since names cross files; PATHS only choose what is shown. Exits 1 on any error.
+    """
+    said = invocation(ctx)
+    project = said.project()
+    wanted = [_inside(project.root, said.directory, path) for path in paths or []]
+    shown = [problem for problem in project.problems if not wanted or any(_below(problem.place.path, path) for path in wanted)]
+    errors = sum(problem.severity == "error" for problem in shown)
+    if style == "json":
+        render.document("problems", {"problems": [render.as_data(problem) for problem in shown], "summary": _counts(project, shown)})
+        return 1 if errors else 0
+    render.problems(shown, project.sources, style)
+    said.say(_summary(project, shown))
+    return 1 if errors else 0
+
+
+def _inside(root: Path, directory: Path, path: str) -> str:
+    """A path given on the command line as one relative to the project.
+
+    Raises:
+        UsageFailure: it does not exist, or lies outside.
+    """
+    target = (directory / path).resolve()
+    if not target.exists():
+        message = f"{path}: no such file or folder"
+        raise UsageFailure(message)
+    if not target.is_relative_to(root):
+        message = f"{path} is not in the project {root}"
+        raise UsageFailure(message, help="name files below the folder of flowctl.yaml")
+    return target.relative_to(root).as_posix()
+
+
+def _below(path: str, folder: str) -> bool:
+    return folder == "." or path == folder or path.startswith(f"{folder}/")
+
+
+def _counts(project: Project, shown: list[Problem]) -> dict[str, Any]:
+    return {
+        "files": len({*project.sources, *(problem.place.path for problem in project.problems)}),
+        "workflows": len(project.declared.get("workflow", {})),
+        "errors": sum(problem.severity == "error" for problem in shown),
+        "warnings": sum(problem.severity == "warning" for problem in shown),
+    }
+
+
+def _summary(project: Project, shown: list[Problem]) -> str:
+    from flowctl.project.find import misnamed  # noqa: PLC0415 - not needed for JSON
+
+    counts = _counts(project, shown)
+    verdict = render.plural(counts["errors"], "error") if counts["errors"] else "no errors"
+    if counts["warnings"]:
+        verdict += f", {render.plural(counts['warnings'], 'warning')}"
+    checked = f"checked {render.plural(counts['files'], 'file')}, {render.plural(counts['workflows'], 'workflow')}: {verdict}"
+    if odd := misnamed(project.root, project.settings.exclude):
+        checked = f"not read: {odd[0]}{' …' if len(odd) > 1 else ''}: flowctl reads .yaml, not .yml\n{checked}"
+    return checked

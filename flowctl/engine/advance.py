@@ -1,0 +1,109 @@
+"""Advance the due set: batches in row order, position by position, one transaction each."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowctl.engine import work
+from flowctl.engine.runtime import FAILED, KIND
+from flowctl.engine.steps import kind_of
+from flowctl.engine.work import Batch
+from flowctl.store.database import transaction
+
+if TYPE_CHECKING:
+    from flowctl.engine.runtime import Runtime
+
+BATCH_ROWS = 20_000  # measured best: a tenth of the commits of 2,000, and no transaction over half a second
+ROUNDS_MAX = 10_000  # positions one batch may pass; a program is a few hundred long and time-free cycles are refused
+
+
+@dataclass(kw_only=True)
+class Advanced:
+    """What advancing did."""
+
+    rows: int = 0
+    facts: int = 0
+    sends: int = 0
+    failed: int = 0
+
+
+def advance(connection: sqlite3.Connection, runtime: Runtime, now: int, *, batch_rows: int = BATCH_ROWS) -> Advanced:
+    """Take every enrollment that is due at `now` (UTC ms) as far as it goes without time passing."""
+    done = Advanced()
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS due (place INTEGER PRIMARY KEY, eid INTEGER NOT NULL)")
+    connection.execute(work.CREATE)
+    connection.execute(work.INDEX)
+    connection.execute("DELETE FROM due")
+    resting = [version.id for version in runtime.versions.in_flight() if not runtime.runs(version.workflow)] if _some_rest(runtime) else []
+    rest = f" AND version_id NOT IN ({', '.join(map(str, resting))})" if resting else ""
+    connection.execute(f"INSERT INTO due (eid) SELECT id FROM enrollments WHERE due_at <= ?{rest} ORDER BY id", (now,))  # noqa: S608 - numbers
+    (last,) = connection.execute("SELECT coalesce(max(place), 0) FROM due").fetchone()
+    for start in range(0, last, batch_rows):
+        _run(connection, runtime, now, start, min(start + batch_rows, last), done)
+    return done
+
+
+def _some_rest(runtime: Runtime) -> bool:
+    return any(not runtime.runs(workflow) for workflow in runtime.states)
+
+
+def _run(connection: sqlite3.Connection, runtime: Runtime, now: int, start: int, stop: int, done: Advanced) -> None:
+    """One batch; where a row cannot be taken, halves of it, down to the row, which is marked failed."""
+    try:
+        with transaction(connection):
+            batch = Batch(connection=connection, runtime=runtime, now=now)
+            taken = _advance_batch(batch, start, stop)
+    except sqlite3.Error as fault:
+        if stop - start > 1:
+            middle = (start + stop) // 2
+            _run(connection, runtime, now, start, middle, done)
+            _run(connection, runtime, now, middle, stop, done)
+        else:
+            _fail(connection, now, stop, fault)
+            done.failed += 1
+        return
+    done.rows += taken
+    done.facts += batch.facts
+    done.sends += batch.sends
+
+
+def _advance_batch(batch: Batch, start: int, stop: int) -> int:
+    connection = batch.connection
+    connection.execute("DELETE FROM work")
+    taken = connection.execute(work.TAKE, (start, stop, batch.now)).rowcount
+    for _ in range(ROUNDS_MAX):
+        places = connection.execute("SELECT DISTINCT version, pc FROM work WHERE parked = 0 ORDER BY version, pc").fetchall()
+        if not places:
+            break
+        for version_id, pc in places:
+            version = batch.runtime.versions[version_id]
+            said = version.instructions[pc]
+            kind = kind_of(said["op"])
+            if kind is None:
+                message = f"no step kind runs {said['op']!r}"
+                raise sqlite3.DataError(message)
+            kind.run(batch, version, pc, said)
+    else:
+        message = f"{ROUNDS_MAX} rounds without time passing"
+        raise sqlite3.DataError(message)
+    connection.execute(work.PUT_PARKED)
+    connection.execute(work.PUT_OVER)
+    batch.facts += connection.execute("SELECT count(*) FROM work WHERE parked = 2").fetchone()[0]
+    return taken
+
+
+def _fail(connection: sqlite3.Connection, now: int, place: int, fault: sqlite3.Error) -> None:
+    named = {"place": place, "now": now, "reason": f"error: {fault}"[:200]}
+    mine = "(SELECT eid FROM due WHERE place = :place)"
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+            f"SELECT contact_id, id, version_id, pc, :now, {KIND['failed']}, json_object('reason', :reason) FROM enrollments WHERE id = {mine}",
+            named,
+        )
+        connection.execute(
+            f"UPDATE enrollments SET state = {FAILED}, reason = :reason, ended_at = :now, due_at = NULL, until_at = NULL WHERE id = {mine}",  # noqa: S608
+            named,
+        )

@@ -1,0 +1,423 @@
+"""`apply`: a project's files become a release; what the engine does not run is refused where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.compiler import Compiler
+from flowctl.engine.conditions import full_sql, probes, sql, unsupported
+from flowctl.engine.conditions.event import first_at
+from flowctl.engine.conditions.scope import ENTRY, Scope
+from flowctl.engine.localtime import instant, refresh_zones
+from flowctl.engine.observe import judge_in_full, start_cursors
+from flowctl.engine.refusals import refusals
+from flowctl.engine.runtime import Entrance, Judged
+from flowctl.engine.segments import SegmentPlan
+from flowctl.engine.steps import kind_of as step_kind
+from flowctl.engine.templates import prepare
+from flowctl.engine.triggers import kind_of as trigger_kind
+from flowctl.failure import ProblemsFound
+from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, SegmentLeaf, leaves
+from flowctl.language.durations import Duration
+from flowctl.language.steps import walk
+from flowctl.program.compiling import compile_program
+from flowctl.store.database import transaction
+from flowctl.store.events import type_id
+from flowctl.store.fields import declare
+from flowctl.store.zones import zone_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from flowctl.language.conditions import Condition
+    from flowctl.language.message import Message
+    from flowctl.language.model import Model
+    from flowctl.language.problem import Problem
+    from flowctl.language.segment import Segment
+    from flowctl.language.workflow import Workflow
+    from flowctl.program.instructions import Program
+    from flowctl.project.project import Project
+    from flowctl.store.database import Store
+
+COMPILER = 1  # counts up when what is compiled changes its shape
+CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+# What follows the newest release rather than the version that somebody entered (language.md, "paused").
+_UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """What an apply did."""
+
+    id: int
+    commit: str
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    gone: tuple[str, ...]
+    same: bool = False  # nothing differs from the newest release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A project compiled against one store: everything that `apply` writes."""
+
+    runtime: dict[str, Any]
+    programs: dict[str, tuple[str, dict[str, Any]]]  # workflow → (digest, program)
+    entrances: dict[str, dict[str, Any]]
+    segments: list[SegmentPlan]
+    definitions: dict[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def apply(store: Store, project: Project, *, commit: str, now: int) -> Release:
+    """Store a project as the newest release, in one transaction. `now` is UTC ms.
+
+    Raises:
+        ProblemsFound: the files have errors, or say what the engine does not run; nothing was changed.
+        Failure: a declared field contradicts its column.
+    """
+    if project.errors:
+        raise ProblemsFound(project.errors)
+    connection = store.connection
+    with transaction(connection):
+        declare(connection, _declared_fields(project), now=now)
+        compiled = compile_project(connection, project, now)
+        if compiled.problems:
+            raise ProblemsFound(sorted(compiled.problems, key=lambda problem: problem.place))
+        return _write(connection, project, compiled, commit, now)
+
+
+def compile_project(connection: sqlite3.Connection, project: Project, now: int) -> Compiled:
+    """Compile everything against the numbers of one store, which it extends; inside a transaction."""
+    settings = project.settings
+    problems = refusals(project)
+    zone = zone_id(connection, settings.timezone)
+    scope = Scope(
+        field_types=project.field_types,
+        event_types={name: type_id(connection, name) for name in settings.event_properties},
+        event_properties=settings.event_properties,
+        segments={name: _number(connection, "segments", name) for name in project.segments},
+        messages={name: _named(connection, "message", name) for name in project.messages},
+        channels={name: _named(connection, "channel", name) for name in CHANNELS},
+        zone=zone,
+        zone_name=settings.timezone,
+    )
+    segments = _segments(project, scope, problems)
+    messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
+    programs: dict[str, tuple[str, dict[str, Any]]] = {}
+    entrances: dict[str, dict[str, Any]] = {}
+    for name, workflow in project.workflows.items():
+        zone_name = workflow.timezone or settings.timezone
+        own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
+        compiler = Compiler(
+            project=project, scope=own, message_ids=scope.messages, channel_ids=scope.channels, zone_name=zone_name, problems=problems
+        )
+        program = _program(workflow, compiler)
+        programs[name] = (_digest(workflow, program), program)
+        entrances[name] = _entrance(workflow, compiler)
+    runtime = {
+        "project": settings.project,
+        "timezone": settings.timezone,
+        "zone": zone,
+        "country": settings.country,
+        "languages": settings.languages,
+        "public_url": settings.public_url,
+        "fields": dict(project.field_types),
+        "events": settings.event_properties,
+        "holdout": settings.holdout,
+        "channel_ids": dict(scope.channels),
+        "channels": {name: said.model_dump(mode="json", exclude_none=True, by_alias=True) for name, said in settings.channels.items()},
+        "messages": messages,
+        "segments": [plan.to_json() for plan in segments],
+        "pressure": _pressure(project),
+        "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
+    }
+    definitions = {plan.name: _hash(plan.full) for plan in segments}
+    return Compiled(
+        runtime=runtime, programs=programs, entrances=entrances, segments=segments, definitions=definitions, problems=problems
+    )
+
+
+def _declared_fields(project: Project) -> dict[str, Any]:
+    return {
+        name: said.model_dump(mode="json", exclude_none=True, exclude={"description"})
+        for name, said in project.settings.contacts.fields.items()
+    }
+
+
+def _number(connection: sqlite3.Connection, table: str, name: str) -> int:
+    connection.execute(f"INSERT INTO {table} (name, definition) VALUES (?, '') ON CONFLICT (name) DO NOTHING", (name,))  # noqa: S608
+    (number,) = connection.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608 - our own names
+    return int(number)
+
+
+def _named(connection: sqlite3.Connection, kind: str, name: str) -> int:
+    connection.execute("INSERT INTO names (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING", (kind, name))
+    (number,) = connection.execute("SELECT id FROM names WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+    return int(number)
+
+
+def _segments(project: Project, scope: Scope, problems: list[Problem]) -> list[SegmentPlan]:
+    """Plans in topological order; a segment that asks about another comes after it."""
+    plans: list[SegmentPlan] = []
+    for order, segment in enumerate(in_order(project.segments.values())):
+        faults = unsupported(segment.match, scope)
+        if faults:
+            compiler = Compiler(project=project, scope=scope, message_ids={}, channel_ids={}, zone_name=scope.zone_name, problems=problems)
+            for model, message in faults:
+                compiler.refuse(model, message)
+            continue
+        plans.append(
+            SegmentPlan(
+                id=scope.segments[segment.name],
+                name=segment.name,
+                check=sql(segment.match, scope),
+                full=full_sql(segment.match, scope),
+                probes=tuple(probes(segment.match, scope)),
+                order=order,
+            )
+        )
+    return plans
+
+
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Segments with those they ask about first; a cycle, which validation refuses, ends anywhere."""
+    by_name = {segment.name: segment for segment in segments}
+    done: dict[str, Segment] = {}
+
+    def visit(segment: Segment, above: frozenset[str]) -> None:
+        for leaf in leaves(segment.match):
+            if isinstance(leaf, SegmentLeaf) and leaf.segment in by_name and leaf.segment not in above | set(done):
+                visit(by_name[leaf.segment], above | {segment.name})
+        done.setdefault(segment.name, segment)
+
+    for segment in by_name.values():
+        visit(segment, frozenset({segment.name}))
+    return list(done.values())
+
+
+def _message(project: Project, message: Message, scope: Scope, problems: list[Problem]) -> dict[str, Any]:
+    once = message.once
+    try:
+        snapshot = prepare(message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get)
+    except ProblemsFound as found:
+        problems.extend(found.problems)
+        snapshot = {}
+    return {
+        **snapshot,
+        "id": scope.messages[message.name],
+        "topic": message.topic,
+        "once_ms": None if once is None else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
+    }
+
+
+def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
+    program = compile_program(workflow)
+    instructions = []
+    for instruction in program.instructions:
+        kind = step_kind(instruction.op)
+        said: dict[str, Any] = {
+            "op": instruction.op,
+            "step": instruction.name,
+            "line": instruction.place.line,
+            "column": instruction.place.column,
+            "targets": instruction.targets,
+        }
+        if kind is None:
+            if instruction.step is not None:
+                compiler.refuse(instruction.step, f"the step `{instruction.op}` does not run yet", instruction.op)
+        else:
+            said |= kind.compiled(instruction, compiler)
+        instructions.append(said)
+    return {
+        "instructions": instructions,
+        "zone": compiler.scope.zone,
+        "priority": workflow.priority,
+        "goal": _goal(workflow, compiler),
+        "exits": [_exit(workflow, condition, compiler) for condition in workflow.exit_when],
+        "on_goal": program.on_goal,
+        "steps": program.step_positions,
+        "marked": _marked(program),
+    }
+
+
+def _judged(condition: Condition, compiler: Compiler, reason: str, model: Model, key: str, **said: Any) -> dict[str, Any]:
+    after_entry = replace(compiler.scope, since=ENTRY)
+    exact = isinstance(condition, EventLeaf | MessageLeaf) and not unsupported(condition, after_entry)
+    judged = Judged(
+        sql=compiler.condition(condition, since=ENTRY),
+        probes=compiler.probes(condition),
+        reason=reason,
+        at=first_at(condition, after_entry, until=":now") if exact else None,  # type: ignore[arg-type]  # `exact` says so
+        line=model.place_of(key).line,
+        state_only=all(isinstance(leaf, FieldLeaf | SegmentLeaf) for leaf in leaves(condition)),
+        **said,
+    )
+    return judged.to_json()
+
+
+def _goal(workflow: Workflow, compiler: Compiler) -> dict[str, Any] | None:
+    goal = workflow.goal
+    if goal is None:
+        return None
+    within = goal.within.elapsed_ms if goal.within else None
+    return _judged(goal.condition, compiler, "goal", workflow, "goal", within_ms=within, ends=goal.ends)
+
+
+def _exit(workflow: Workflow, condition: Condition, compiler: Compiler) -> dict[str, Any]:
+    first = next(leaves(condition))
+    named = getattr(first, first.subject, None)
+    return _judged(condition, compiler, f"exit_when {named}" if isinstance(named, str) else "exit_when", workflow, "exit_when")
+
+
+def _marked(program: Program) -> list[str]:
+    """The steps that some condition's `since` names."""
+    conditions = [instruction.condition for instruction in program.instructions if instruction.condition is not None]
+    conditions += [instruction.step.wait_for for instruction in program.instructions if instruction.op == "wait_for"]  # type: ignore[union-attr]
+    conditions += program.workflow.exit_when
+    if program.workflow.goal:
+        conditions.append(program.workflow.goal.condition)
+    said = {getattr(leaf, "since", None) for condition in conditions for leaf in leaves(condition)}
+    names = {since for since in said if isinstance(since, str)} - {"ever", "entry"}
+    return sorted(names & {step.name for step in walk([*program.workflow.steps, *program.workflow.on_goal])})
+
+
+def _entrance(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
+    triggers = []
+    for index, trigger in enumerate(workflow.triggers):
+        kind = trigger_kind(trigger.kind)
+        if kind is None:
+            compiler.refuse(trigger, f"the trigger `{trigger.kind}` does not run yet", trigger.kind)
+        else:
+            triggers.append({"kind": trigger.kind, **kind.compiled(trigger, compiler, index)})
+    reentry, active = workflow.reentry, workflow.active
+    alone = replace(compiler, scope=replace(compiler.scope, enrollment=False))
+    asks_everybody = any(trigger.kind in ("moment", "schedule") for trigger in workflow.triggers)
+    day = timedelta(days=1)
+    return {
+        "workflow": workflow.name,
+        "zone": compiler.scope.zone,
+        "triggers": triggers,
+        "audience": compiler.condition(workflow.audience) if workflow.audience is not None else None,
+        "audience_alone": alone.condition(workflow.audience) if workflow.audience is not None and asks_everybody else None,
+        "after_ms": reentry.after.elapsed_ms if isinstance(reentry.after, Duration) else None,
+        "since_exit": reentry.since == "exit",
+        "while_active": reentry.while_active,
+        "key": compiler.value_of(reentry.key) if reentry.key else None,
+        "priority": workflow.priority,
+        "from_at": instant(_midnight(active.from_), compiler.zone_name) if active and active.from_ else None,
+        "until_at": instant(_midnight(active.until + day), compiler.zone_name) if active and active.until else None,
+        "at_end_exit": bool(active and active.at_end == "exit"),
+    }
+
+
+def _midnight(day: Any) -> Any:
+    from datetime import datetime, time  # noqa: PLC0415 - only workflows with `active`
+
+    return datetime.combine(day, time())
+
+
+def _pressure(project: Project) -> dict[str, Any]:
+    pressure = project.settings.pressure
+    if pressure is None:
+        return {"windows": {}, "on_cap": "defer"}
+    windows = {
+        name: [[rate.count, rate.per.elapsed_ms] for rate in pressure.of(name)] for name in (*CHANNELS, "all") if pressure.of(name)
+    }
+    return {"windows": windows, "on_cap": pressure.on_cap}
+
+
+def _digest(workflow: Workflow, program: Mapping[str, Any]) -> str:
+    """Of what is pinned: the workflow but for what follows the newest release, and what it compiles to but for lines and columns."""
+    said = workflow.model_dump_json(by_alias=True, exclude=_UNPINNED)
+    bare = [{key: value for key, value in step.items() if key not in ("line", "column")} for step in program["instructions"]]
+    ends = [{**judged, "line": 0} for judged in (program["goal"] or {}, *program["exits"])]
+    return _hash(json.dumps([said, bare, ends, COMPILER], sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled, commit: str, now: int) -> Release:
+    files = {**project.sources, **project.bodies}
+    digest = _hash(json.dumps(files, sort_keys=True))
+    newest = connection.execute('SELECT id, digest, compiler, "commit" FROM releases ORDER BY id DESC LIMIT 1').fetchone()
+    if newest and newest[1] == digest and newest[2] == COMPILER:
+        return Release(id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True)
+    (release_id,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM releases").fetchone()
+    row = (release_id, now, commit, digest, json.dumps(files), "{}", COMPILER)
+    connection.execute('INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler) VALUES (?, ?, ?, ?, ?, ?, ?)', row)
+    new, changed, unchanged = _write_versions(connection, project, compiled, release_id, now)
+    gone = [
+        name
+        for (name,) in connection.execute("SELECT workflow FROM workflow_states WHERE version_id IS NOT NULL")
+        if name not in project.workflows
+    ]
+    for name in gone:
+        connection.execute("UPDATE workflow_states SET version_id = NULL, state = 'draining' WHERE workflow = ?", (name,))
+    runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
+    connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
+    _judge_segments(connection, project, compiled, now)
+    if newest is None:
+        start_cursors(connection)
+        connection.execute("INSERT INTO cursors (name, value) VALUES ('tick', ?)", (now,))
+    return Release(id=release_id, commit=commit, new=tuple(new), changed=tuple(changed), unchanged=tuple(unchanged), gone=tuple(gone))
+
+
+def _write_versions(
+    connection: sqlite3.Connection, project: Project, compiled: Compiled, release_id: int, now: int
+) -> tuple[list[str], list[str], list[str]]:
+    new: list[str] = []
+    changed: list[str] = []
+    unchanged: list[str] = []
+    for name, (digest, program) in compiled.programs.items():
+        workflow = project.workflows[name]
+        last = connection.execute(
+            "SELECT id, number, digest FROM workflow_versions WHERE workflow = ? ORDER BY number DESC LIMIT 1", (name,)
+        ).fetchone()
+        if last and last[2] == digest:
+            version_id = last[0]
+            unchanged.append(name)
+            # The same program may stand on other lines now, and speak of newer addresses.
+            connection.execute("UPDATE workflow_versions SET program = ?, path = ? WHERE id = ?", (json.dumps(program), workflow.place.path, version_id))
+        else:
+            (new if last is None else changed).append(name)
+            (version_id,) = connection.execute(
+                "INSERT INTO workflow_versions (workflow, number, release_id, digest, path, program) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+                (name, last[1] + 1 if last else 1, release_id, digest, workflow.place.path, json.dumps(program)),
+            ).fetchone()
+        compiled.entrances[name]["version_id"] = version_id
+        connection.execute(
+            "INSERT INTO workflow_states (workflow, version_id, state, first_at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (workflow) DO UPDATE SET version_id = excluded.version_id, state = excluded.state",
+            (name, version_id, workflow.state, now),
+        )
+    return new, changed, unchanged
+
+
+def _late_goals(connection: sqlite3.Connection) -> list[int]:
+    """Versions whose goal has a `within`: it may be met after the journey ended."""
+    rows = connection.execute("SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL")
+    return [version_id for (version_id,) in rows]
+
+
+def _judge_segments(connection: sqlite3.Connection, project: Project, compiled: Compiled, now: int) -> None:
+    """Judge new and changed segments in full; what is found is existing. Segments that are gone lose their members."""
+    refresh_zones(connection, now)
+    for plan in compiled.segments:
+        definition = compiled.definitions[plan.name]
+        known = connection.execute("SELECT definition, retired_at FROM segments WHERE id = ?", (plan.id,)).fetchone()
+        if known != (definition, None):
+            judge_in_full(connection, plan, now)
+            connection.execute("UPDATE segments SET definition = ?, retired_at = NULL WHERE id = ?", (definition, plan.id))
+    for segment_id, name in connection.execute("SELECT id, name FROM segments WHERE retired_at IS NULL").fetchall():
+        if name not in project.segments:
+            connection.execute("DELETE FROM segment_members WHERE segment_id = ?", (segment_id,))
+            connection.execute("UPDATE segments SET retired_at = ?, definition = '' WHERE id = ?", (now, segment_id))

@@ -1,0 +1,223 @@
+"""From what people write (Markdown, MJML, HTML) to HTML and text templates, with the template's own tags left alone.
+
+The tags are swapped for words that mean nothing to any of these languages and put back when the conversion is done, so
+that a contact's data, which only ever enters through the tags, is never Markdown, MJML or markup.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+from flowctl.engine.sandbox import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Kind = str  # markdown | html | mjml
+
+# Letters and digits only, so that no language sees anything in them and no URL is changed by them.
+_WORD = "zqjinja{}{:04d}qz"
+_WORDS = re.compile(r"zqjinja([vb])(\d{4})qz")
+_ALONE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)$", re.MULTILINE)
+_ALONE_IN_LINE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)\n", re.MULTILINE)
+_PARAGRAPH = re.compile(r"<p>((?:\s*zqjinjab\d{4}qz\s*)+)</p>")
+# A loop around a whole list, as Markdown makes of it, is meant as a list of the loop's items.
+_LIST = re.compile(
+    r"(zqjinjab\d{4}qz)\s*<(ul|ol)>\n((?:(?!</?[uo]l>)(?!zqjinjab).)*)</\2>\s*(zqjinjab\d{4}qz)", re.DOTALL
+)
+_ENDS = {
+    "variable_begin": "variable_end",
+    "block_begin": "block_end",
+    "comment_begin": "comment_end",
+    "raw_begin": "raw_end",
+}
+_BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
+_ROWS = ("table", "tbody", "thead", "tfoot", "tr", "colgroup")
+TAGS_MAX = 9_999
+
+# What mrml, the engine of mjml-python 1.4, renders; it passes any other tag through, and readers see nothing of it.
+_MJML_TAGS = frozenset({
+    "mjml", "mj-head", "mj-body", "mj-attributes", "mj-all", "mj-class", "mj-breakpoint", "mj-font", "mj-preview",
+    "mj-style", "mj-title", "mj-accordion", "mj-accordion-element", "mj-accordion-text", "mj-accordion-title",
+    "mj-button", "mj-carousel", "mj-carousel-image", "mj-column", "mj-divider", "mj-group", "mj-hero", "mj-image",
+    "mj-navbar", "mj-navbar-link", "mj-raw", "mj-section", "mj-social", "mj-social-element", "mj-spacer",
+    "mj-table", "mj-text", "mj-wrapper",
+})  # fmt: skip
+
+_PAGE = """<!doctype html>
+<html lang="{language}"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title></title></head>
+<body style="margin:0;padding:0;background:#ffffff">
+<div style="max-width:600px;margin:0 auto;padding:24px;font-family:Helvetica,Arial,sans-serif;font-size:16px;\
+line-height:1.5;color:#222222">
+{body}</div>
+</body></html>
+"""
+
+
+class NotConvertible(ValueError):
+    """A body cannot be made into an e-mail; the message says why."""
+
+
+class _Tags:
+    """A template whose tags are words for the time being."""
+
+    def __init__(self, source: str) -> None:
+        self._tags: list[str] = []
+        self.text = "".join(self._swapped(source))
+
+    def back(self, text: str) -> str:
+        """The tags in their places again."""
+        return _WORDS.sub(lambda found: self._tags[int(found[2])], text)
+
+    def _swapped(self, source: str) -> Iterator[str]:
+        end, parts = "", [""]
+        for _, kind, text in sandbox(html=False).lex(source):
+            if end:
+                parts.append(text)
+                if kind == end:
+                    yield self._word("".join(parts))
+                    end, parts = "", []
+            elif kind in _ENDS:
+                end, parts = _ENDS[kind], [text]
+            else:
+                yield text
+
+    def _word(self, tag: str) -> str:
+        if len(self._tags) >= TAGS_MAX:
+            message = f"more than {TAGS_MAX} template tags"
+            raise NotConvertible(message)
+        self._tags.append(tag)
+        return _WORD.format("v" if tag.startswith("{{") else "b", len(self._tags) - 1)
+
+
+def to_html(source: str, kind: Kind, language: str) -> str:
+    """The HTML template of a body.
+
+    HTML in Markdown is kept: who writes the file may write HTML, and no data gets there unescaped.
+
+    Raises:
+        NotConvertible: MJML with faults, or without the library that reads it.
+        jinja2.TemplateSyntaxError: a tag that does not end.
+    """
+    if kind == "html":
+        return source
+    tags = _Tags(source)
+    converted = _markdown(tags.text, language) if kind == "markdown" else _mjml(tags.text, language)
+    return tags.back(converted)
+
+
+def to_text(html: str) -> str | None:
+    """The text template of an HTML template, or None where its tags would not mean the same in text.
+
+    None: the text part is to be made from the rendered HTML. A loop over the rows of a table is such a case: as text,
+    its tags would end up beside the table and not around the row.
+    """
+    tags = _Tags(html)
+    text = text_of(tags.text)
+    if _in_rows(tags.text) or not _same_structure(tags.text, text):
+        return None
+    return tags.back(_ALONE_IN_LINE.sub(lambda found: found[1].strip(), text))
+
+
+def text_of(html: str) -> str:
+    """HTML as plain text; links as [words](address), at most one blank line in a row."""
+    from inscriptis import get_text  # noqa: PLC0415 - lxml takes 30 ms
+    from inscriptis.css_profiles import CSS_PROFILES  # noqa: PLC0415 - the same
+    from inscriptis.model.config import ParserConfig  # noqa: PLC0415 - the same
+
+    text = get_text(html, ParserConfig(css=CSS_PROFILES["strict"], display_links=True))
+    return squeezed("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+def squeezed(text: str) -> str:
+    """Text with at most one blank line in a row, none in front, one line end behind."""
+    return _BLANK_LINES.sub("\n\n", text).strip("\n") + "\n"
+
+
+def _markdown(source: str, language: str) -> str:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only `apply` and previews need it
+
+    # A line of nothing but {% … %} stands between blocks, not in a paragraph of its own.
+    spaced = _ALONE.sub(lambda found: f"\n{found[1].strip()}\n", source)
+    html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(spaced)
+    html = _LIST.sub(r"<\2>\n\1\n\3\4\n</\2>", _PARAGRAPH.sub(lambda found: found[1].strip(), html))
+    return _PAGE.format(language=language, body=html)
+
+
+def _mjml(source: str, language: str) -> str:
+    _check_mjml(source)
+    try:
+        from mjml import mjml2html  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        message = "MJML needs mjml-python: pip install 'flowctl[mjml]'"
+        raise NotConvertible(message) from None
+    try:
+        html: str = mjml2html(source)
+    except ValueError as error:
+        message = f"MJML cannot be read: {error} (every tag that is opened must be closed)"
+        raise NotConvertible(message) from None
+    return html.replace('lang="und"', f'lang="{language}"')
+
+
+class _MjmlTags(HTMLParser):
+    """The MJML tags of a document, with their lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, int]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - HTMLParser's
+        if tag.startswith("mj"):
+            self.found.append((tag, self.getpos()[0]))
+
+
+def _check_mjml(source: str) -> None:
+    parser = _MjmlTags()
+    parser.feed(source)
+    for tag, line in parser.found:
+        if tag == "mj-include":
+            message = f"line {line}: mj-include is not supported; a message is one file"
+            raise NotConvertible(message)
+        if tag not in _MJML_TAGS:
+            near = difflib.get_close_matches(tag, _MJML_TAGS, n=1)
+            message = f"line {line}: unknown MJML tag <{tag}>" + (f"; did you mean <{near[0]}>?" if near else "")
+            raise NotConvertible(message)
+    if not any(tag == "mjml" for tag, _ in parser.found):
+        message = "no <mjml> in it"
+        raise NotConvertible(message)
+
+
+def _in_rows(html: str) -> bool:
+    """Whether a block tag stands directly between the rows or cells of a table."""
+    if not _WORDS.search(html):
+        return False
+    from lxml.html import document_fromstring  # type: ignore[import-untyped]  # noqa: PLC0415 - ships no types
+
+    for element in document_fromstring(html).iter():
+        if element.tag in _ROWS:
+            beside = [element.text, *(child.tail for child in element)]
+            if any("zqjinjab" in (text or "") for text in beside):
+                return True
+    return False
+
+
+def _same_structure(html: str, text: str) -> bool:
+    """Whether all block tags are there in order, with the same variables between them (some may have gone: images)."""
+    there, here = _by_block(html), _by_block(text)
+    return [block for block, _ in there] == [block for block, _ in here] and all(
+        mine <= theirs for (_, theirs), (_, mine) in zip(there, here, strict=True)
+    )
+
+
+def _by_block(text: str) -> list[tuple[str, set[str]]]:
+    found: list[tuple[str, set[str]]] = [("", set())]
+    for match in _WORDS.finditer(text):
+        if match[1] == "b":
+            found.append((match[2], set()))
+        else:
+            found[-1][1].add(match[2])
+    return found

@@ -1,0 +1,55 @@
+"""`reachable` leaves: whether a message of a purpose may go to a contact on a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.engine.conditions.literal import identifier, literal
+from flowctl.engine.segments import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.engine.conditions.scope import Frame
+    from flowctl.language.conditions import ReachableLeaf
+
+_ADDRESS_FIELDS = {"email": "email", "sms": "phone", "whatsapp": "phone"}
+# For the others the address is the consent.
+_CONSENT_CHANNELS = frozenset(_ADDRESS_FIELDS)
+
+
+def sql(leaf: ReachableLeaf, frame: Frame, *, negated: bool) -> str:
+    """Address known, consent granted where it must be, not suppressed."""
+    channel = leaf.reachable.channel
+    field = _address_field(channel, frame)
+    if field is None:
+        return "1" if negated else "0"
+    name = literal(channel)
+    tests = [f"c.{identifier(field)} IS NOT NULL"]
+    if leaf.reachable.purpose == "marketing" and channel in _CONSENT_CHANNELS:
+        consent = f"n.contact_id = c.id AND n.channel = {name} AND n.purpose = 'marketing' AND n.granted = 1"
+        tests.append(f"EXISTS (SELECT 1 FROM consents n WHERE {consent})")
+    if frame.full:
+        tests.append(f"c.id NOT IN (SELECT s.contact_id FROM suppressions s WHERE s.channel = {name})")
+    else:
+        tests.append(f"NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = c.id AND s.channel = {name})")
+    text = f"({' AND '.join(tests)})"
+    return f"NOT {text}" if negated else text  # each part is known: so is the opposite
+
+
+def probes(leaf: ReachableLeaf, frame: Frame) -> Iterator[Probe]:
+    """The address, the consent, the suppression."""
+    channel = leaf.reachable.channel
+    field = _address_field(channel, frame)
+    names = {f"consent.{channel}", f"suppressed.{channel}", *([field] if field else [])}
+    yield Probe(kind="changed", names=tuple(sorted(names)))
+
+
+def unsupported(leaf: ReachableLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+    """Why the engine does not run it; None where it does."""
+    return None
+
+
+def _address_field(channel: str, frame: Frame) -> str | None:
+    field = _ADDRESS_FIELDS.get(channel, channel)
+    return field if field in frame.scope.field_types else None

@@ -1,0 +1,35 @@
+"""A contact as templates see it: every declared field, typed, None where unknown."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+
+def contact_values(connection: sqlite3.Connection, contact_id: int, types: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+    """The values by field name, and the contact's zone if it has one of its own."""
+    cursor = connection.execute("SELECT c.*, z.name AS _zone_name FROM contacts c LEFT JOIN zones z ON z.id = c._zone WHERE c.id = ?", (contact_id,))
+    row = cursor.fetchone()
+    said = dict(zip((column[0] for column in cursor.description), row, strict=True))
+    return {name: _typed(said.get(name), type_) for name, type_ in types.items()}, said["_zone_name"]
+
+
+def _typed(value: Any, type_: str) -> Any:
+    if value is None:
+        return None
+    match type_:
+        case "boolean":
+            return bool(value)
+        case "tags":
+            return json.loads(value)
+        case "date":
+            return date.fromisoformat(value)
+        case "datetime":
+            return datetime.fromtimestamp(value / 1000, UTC)
+        case _:
+            return value

@@ -1,0 +1,133 @@
+"""Entries become enrollments: audience, re-entry, restart; the database's unique key is the last judge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.engine.finish import end
+from flowctl.engine.runtime import EXITED, KIND
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from flowctl.engine.runtime import Entrance, Runtime
+
+ROWS_MAX = 20_000  # entries a transaction takes in hand
+
+_CREATE = """
+CREATE TEMP TABLE IF NOT EXISTS arriving (
+  id INTEGER PRIMARY KEY, eid INTEGER, contact_id INTEGER NOT NULL, version INTEGER, entered_at INTEGER NOT NULL, at INTEGER NOT NULL,
+  cause TEXT NOT NULL, trigger TEXT, data TEXT, step TEXT, forced INTEGER NOT NULL, rkey TEXT NOT NULL, verdict TEXT
+)
+"""
+_MINE = "e.contact_id = w.contact_id AND e.workflow = :workflow"
+
+
+def waiting(connection: sqlite3.Connection) -> list[str]:
+    """The workflows that entries wait for."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT workflow FROM entries")]
+
+
+def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[int, int]:
+    """Judge one round of entries: the first of each contact and key, and all that are turned away whatever comes first.
+
+    Runs inside the caller's transaction. What remains waits for the next round, after the new enrollments advanced, so that several facts
+    of one slice act as if they had come one tick each. Returns how many entered and how many entries were consumed.
+    """
+    entrances = {entrance.workflow: entrance for entrance in runtime.entrances}
+    entered = consumed = 0
+    connection.execute(_CREATE)
+    for workflow in waiting(connection):
+        entrance = entrances.get(workflow)
+        connection.execute("DELETE FROM arriving")
+        key = (entrance.key if entrance else None) or "NULL"
+        connection.execute(
+            "INSERT INTO arriving SELECT w.id, NULL, w.contact_id, :version, w.at, w.at, w.cause, w.trigger, w.data, w.step, w.forced, "  # noqa: S608
+            f"coalesce(CAST({key} AS TEXT), ''), NULL FROM entries w JOIN contacts c ON c.id = w.contact_id "
+            "WHERE w.workflow = :workflow ORDER BY w.id LIMIT :rows",
+            {"workflow": workflow, "version": entrance.version_id if entrance else None, "rows": ROWS_MAX, "now": now},
+        )
+        if entrance is None or not runtime.admits(workflow):
+            _verdict(connection, workflow, now, "'closed'", "1")
+        else:
+            _judge(connection, entrance, now)
+            entered += _enter(connection, runtime, entrance, now)
+        consumed += _consume(connection, workflow)
+    return entered, consumed
+
+
+def _verdict(connection: sqlite3.Connection, workflow: str, now: int, verdict: str, where: str, **params: object) -> None:
+    connection.execute(
+        f"UPDATE arriving AS w SET verdict = {verdict} WHERE w.verdict IS NULL AND ({where})",  # noqa: S608 - compiled and named
+        {"workflow": workflow, "now": now, **params},
+    )
+
+
+def _judge(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
+    """Turn away, in this order: causes used before, outside the active days, outside the audience, inside already, too soon."""
+    name = entrance.workflow
+    _verdict(connection, name, now, "'used'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.cause = w.cause)")
+    if entrance.from_at is not None:
+        _verdict(connection, name, now, "'inactive'", "w.at < :from_at", from_at=entrance.from_at)
+    if entrance.until_at is not None:
+        _verdict(connection, name, now, "'inactive'", "w.at >= :until_at OR :now >= :until_at", until_at=entrance.until_at)
+    if entrance.audience is not None:
+        inside = f"EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({entrance.audience}))"
+        _verdict(connection, name, now, "'audience'", f"w.forced = 0 AND NOT {inside}")
+    live = f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.ended_at IS NULL AND e.rkey = w.rkey)"
+    if entrance.while_active == "ignore":
+        _verdict(connection, name, now, "'active'", live)
+    # A restart is no exit for `after`, and works with `never` too.
+    unless_restarted = f" AND NOT {live}" if entrance.while_active == "restart" else ""
+    before = f"{_MINE} AND e.rkey = w.rkey AND e.reason IS NOT 'restarted'"
+    if entrance.after_ms is None:
+        been = f"{before} AND e.ended_at IS NOT NULL" if entrance.while_active == "parallel" else before
+        _verdict(connection, name, now, "'once'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {been}){unless_restarted}")
+    else:
+        since = "e.ended_at" if entrance.since_exit else "e.entered_at"
+        soon = f"EXISTS (SELECT 1 FROM enrollments e WHERE {before} AND {since} + :after > w.at){unless_restarted}"
+        _verdict(connection, name, now, "'too_soon'", soon, after=entrance.after_ms)
+
+
+def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance, now: int) -> int:
+    connection.execute(
+        "UPDATE arriving SET verdict = 'enter' WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+        "(PARTITION BY contact_id, rkey ORDER BY at, id) AS nth FROM arriving WHERE verdict IS NULL) WHERE nth = 1)"
+    )
+    if entrance.while_active == "restart":
+        _restart(connection, entrance, now)
+    steps = runtime.versions[entrance.version_id].steps
+    positions = " ".join(f"WHEN '{step}' THEN {pc}" for step, pc in steps.items())
+    begin = f"CASE w.step {positions} ELSE 0 END" if steps else "0"
+    entered = connection.execute(
+        "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, parallel, trigger, data, entered_at, pc, at, due_at) "  # noqa: S608
+        f"SELECT w.contact_id, :workflow, :version, w.cause, w.rkey, :parallel, w.trigger, w.data, w.at, {begin}, w.at, w.at "
+        "FROM arriving w WHERE w.verdict = 'enter' ORDER BY w.contact_id ON CONFLICT (contact_id, workflow, cause) DO NOTHING",
+        {"workflow": entrance.workflow, "version": entrance.version_id, "parallel": int(entrance.while_active == "parallel")},
+    ).rowcount
+    connection.execute(
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        f"SELECT e.contact_id, e.id, e.version_id, e.pc, e.entered_at, {KIND['entered']}, json_object('cause', e.cause, 'trigger', "
+        "CASE WHEN e.trigger IS NOT NULL THEN json(e.trigger) END) FROM arriving w "
+        "JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow AND e.cause = w.cause WHERE w.verdict = 'enter'",
+        {"workflow": entrance.workflow},
+    )
+    return entered
+
+
+def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
+    old = (
+        "SELECT e.id, w.at FROM arriving w JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow "
+        "AND e.ended_at IS NULL AND e.rkey = w.rkey WHERE w.verdict = 'enter'"
+    )
+    end(connection, old, EXITED, "restarted", now, workflow=entrance.workflow)
+
+
+def _consume(connection: sqlite3.Connection, workflow: str) -> int:
+    connection.execute(
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        f"SELECT contact_id, NULL, version, NULL, at, {KIND['refused']}, json_object('workflow', :workflow, 'reason', verdict, 'cause', cause) "
+        "FROM arriving WHERE verdict NOT IN ('enter', 'used')",
+        {"workflow": workflow},
+    )
+    return connection.execute("DELETE FROM entries WHERE id IN (SELECT id FROM arriving WHERE verdict IS NOT NULL)").rowcount

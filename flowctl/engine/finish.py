@@ -1,0 +1,192 @@
+"""Goals and exits: who is done before anything else happens to them, judged only where something is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.engine.observe import gather
+from flowctl.engine.runtime import ACTIVE, CANCELLED, EXITED, GOAL, KIND
+from flowctl.engine.segments import Probe
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from flowctl.engine.runtime import Judged, Runtime, Version
+
+# An enrollment under the names that compiled conditions use.
+_ROW = (
+    "SELECT e.id AS eid, e.contact_id, e.version_id AS version, e.entered_at, e.at, e.trigger, e.data FROM enrollments e "
+    "WHERE e.version_id = :version AND e.workflow = :workflow AND {who} AND {open}"
+)
+_CHANGED = "e.contact_id IN (SELECT contact_id FROM candidates)"
+_FRESH = "e.id > :after"
+_LEAVING = "e.id IN (SELECT eid FROM gate)"
+
+
+def judge_changed(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1: int) -> int:
+    """Record goals and end journeys of contacts about whom something is new in the slice; inside a transaction."""
+    ended = 0
+    for version in _watched(runtime):
+        for judged in _conditions(version):
+            if gather(connection, [Probe.from_json(probe) for probe in judged.probes], t0, t1):
+                ended += _apply(connection, version, judged, _CHANGED, t1)
+    return ended + _close(connection, runtime, t1)
+
+
+def judge_fresh(connection: sqlite3.Connection, runtime: Runtime, after: int, now: int) -> int:
+    """The same for the enrollments with an id above `after`; a state goal that holds at entry ends them as `already`."""
+    ended = 0
+    versions = [row[0] for row in connection.execute("SELECT DISTINCT version_id FROM enrollments WHERE id > ?", (after,))]
+    for version_id in versions:
+        version = runtime.versions[version_id]
+        for judged in _conditions(version):
+            if judged is version.goal and judged.state_only and judged.ends:
+                ended += _already(connection, version, judged, after, now)
+            else:
+                ended += _apply(connection, version, judged, _FRESH, now, after=after)
+    return ended
+
+
+def judge_leaving(connection: sqlite3.Connection, runtime: Runtime, now: int) -> int:
+    """The same for those whose message is about to leave: the rows of `gate`."""
+    versions = [row[0] for row in connection.execute("SELECT DISTINCT version FROM gate")]
+    return sum(
+        _apply(connection, runtime.versions[version_id], judged, _LEAVING, now)
+        for version_id in versions
+        for judged in _conditions(runtime.versions[version_id])
+    )
+
+
+def wake(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1: int) -> int:
+    """Make due whoever waits for a fact of a kind that is new in the slice."""
+    woken = 0
+    for version in runtime.versions.in_flight():
+        for pc in version.sleepers:
+            probes = [Probe.from_json(probe) for probe in version.instructions[pc]["probes"]]
+            if gather(connection, [probe for probe in probes if probe.kind != "created"], t0, t1):
+                woken += connection.execute(
+                    "UPDATE enrollments AS e SET due_at = :now WHERE e.contact_id IN (SELECT contact_id FROM candidates) "
+                    "AND e.workflow = :workflow AND e.version_id = :version AND e.pc = :pc AND e.until_at IS NOT NULL AND e.due_at > :now",
+                    {"now": t1, "workflow": version.workflow, "version": version.id, "pc": pc},
+                ).rowcount
+    return woken
+
+
+def end(connection: sqlite3.Connection, rows: str, state: int, reason: str, now: int, **params: object) -> int:
+    """End the enrollments of a `SELECT id, at`, cancel their messages not yet transmitting, journal it; returns how many."""
+    _collect(connection, rows, now, **params)
+    return _end_collected(connection, state, reason, now)
+
+
+def _watched(runtime: Runtime) -> list[Version]:
+    """Versions in flight, and those whose goal may still be met after the journey ended."""
+    watched = {version.id: version for version in runtime.versions.in_flight()}
+    for version_id in runtime.said["late_goals"]:
+        watched.setdefault(version_id, runtime.versions[version_id])
+    return list(watched.values())
+
+
+def _conditions(version: Version) -> list[Judged]:
+    return [*([version.goal] if version.goal else []), *version.exits]
+
+
+def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object) -> int:
+    is_goal = judged is version.goal
+    named = {"version": version.id, "workflow": version.workflow, "within": judged.within_ms, **params}
+    if is_goal:
+        over = "(e.ended_at IS NULL OR e.reason IS NOT 'already' AND e.entered_at + :within > :now - 86400000)" if judged.within_ms else (
+            "e.ended_at IS NULL"
+        )
+        open_ = f"e.goal_at IS NULL AND {over}"
+    else:
+        open_ = "e.ended_at IS NULL" + (" AND e.goal_at IS NULL" if version.goal and version.goal.ends else "")
+    at = judged.at or ":now"
+    met = (
+        f"SELECT w.eid, (SELECT {at} FROM contacts c WHERE c.id = w.contact_id) AS at FROM ({_ROW.format(who=who, open=open_)}) w "  # noqa: S608
+        f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
+    )
+    in_time = " WHERE x.at IS NOT NULL" + (
+        " AND x.at <= (SELECT e.entered_at + :within FROM enrollments e WHERE e.id = x.eid)" if is_goal and judged.within_ms else ""
+    )
+    if not _collect(connection, f"SELECT x.eid, x.at FROM ({met}) x{in_time}", now, **named):
+        return 0
+    return _met_goal(connection, version, judged, now) if is_goal else _end_collected(connection, EXITED, judged.reason, now)
+
+
+def _met_goal(connection: sqlite3.Connection, version: Version, judged: Judged, now: int) -> int:
+    """Record it once; where it ends the journey, end it or go on with `on_goal`."""
+    connection.execute("UPDATE enrollments SET goal_at = x.at FROM ending x WHERE id = x.eid AND id IN (SELECT eid FROM ending)")
+    active = "SELECT x.eid, x.at FROM ending x JOIN enrollments e ON e.id = x.eid WHERE e.ended_at IS NULL"
+    if judged.ends and version.on_goal is None:
+        _journal(connection, "goal", "goal", ended=True)
+        _collect(connection, active, now)
+        return _end_collected(connection, GOAL, "goal", now)
+    _journal(connection, "goal", "goal")
+    if not judged.ends:
+        return 0
+    _collect(connection, active, now)
+    _cancel(connection, now, "goal")
+    return connection.execute(
+        "UPDATE enrollments SET pc = ?, at = x.at, due_at = x.at, until_at = NULL FROM ending x "
+        "WHERE id = x.eid AND id IN (SELECT eid FROM ending)",
+        (version.on_goal,),
+    ).rowcount
+
+
+def _already(connection: sqlite3.Connection, version: Version, judged: Judged, after: int, now: int) -> int:
+    rows = (
+        f"SELECT w.eid, w.entered_at FROM ({_ROW.format(who=_FRESH, open='e.ended_at IS NULL')}) w "  # noqa: S608 - compiled
+        f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
+    )
+    return end(connection, rows, EXITED, "already", now, version=version.id, workflow=version.workflow, after=after)
+
+
+def _close(connection: sqlite3.Connection, runtime: Runtime, now: int) -> int:
+    """End whoever is still inside a workflow whose last day is over and that says `at_end: exit`."""
+    ended = 0
+    for entrance in runtime.entrances:
+        if entrance.at_end_exit and entrance.until_at is not None and entrance.until_at <= now:
+            for version in runtime.versions.in_flight():
+                if version.workflow == entrance.workflow:
+                    rows = "SELECT id, :until FROM enrollments WHERE version_id = :version AND ended_at IS NULL"
+                    ended += end(connection, rows, EXITED, "ended", now, version=version.id, until=entrance.until_at)
+    return ended
+
+
+def _collect(connection: sqlite3.Connection, rows: str, now: int, **params: object) -> int:
+    """`ending` holds the enrollments of a `SELECT id, at`."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS ending (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS ended (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
+    connection.execute("DELETE FROM ended")
+    connection.execute(f"INSERT INTO ended SELECT * FROM ({rows}) WHERE true ON CONFLICT (eid) DO NOTHING", {"now": now, **params})  # noqa: S608
+    connection.execute("DELETE FROM ending")
+    return connection.execute("INSERT INTO ending SELECT * FROM ended").rowcount
+
+
+def _end_collected(connection: sqlite3.Connection, state: int, reason: str, now: int) -> int:
+    _cancel(connection, now, reason)
+    _journal(connection, "goal" if state == GOAL else "exited", reason)
+    return connection.execute(
+        "UPDATE enrollments SET state = :state, reason = :reason, ended_at = x.at, due_at = NULL, until_at = NULL FROM ending x "  # noqa: S608
+        f"WHERE id = x.eid AND id IN (SELECT eid FROM ending) AND state = {ACTIVE}",
+        {"state": state, "reason": reason},
+    ).rowcount
+
+
+def _journal(connection: sqlite3.Connection, kind: str, reason: str, *, ended: bool = False) -> None:
+    only = " AND e.ended_at IS NOT NULL" if ended else ""
+    connection.execute(
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        f"SELECT e.contact_id, e.id, e.version_id, e.pc, x.at, {KIND[kind]}, json_object('reason', :reason) "
+        f"FROM ending x JOIN enrollments e ON e.id = x.eid WHERE true{only}",
+        {"reason": reason},
+    )
+
+
+def _cancel(connection: sqlite3.Connection, now: int, reason: str) -> None:
+    """What is ready or claimed is cancelled; what is transmitting is past recall."""
+    connection.execute(
+        f"UPDATE outbox SET state = {CANCELLED}, ready_at = NULL, counted_at = NULL, settled_at = :now, reason = :reason "  # noqa: S608
+        "WHERE enrollment_id IN (SELECT eid FROM ending) AND state IN (0, 1)",
+        {"now": now, "reason": reason},
+    )

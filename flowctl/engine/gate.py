@@ -1,0 +1,269 @@
+"""The gate: of what is ready to leave, what may leave now, what waits until when, and what never will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.finish import judge_leaving
+from flowctl.engine.runtime import CANCELLED, CLAIMED, KIND, SKIPPED
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+    from flowctl.engine.runtime import Runtime, Version
+
+CHUNK_ROWS = 2_000  # rows claimed at once: what a crash can leave claimed, and what one transaction judges
+PAUSE_LOOK_MS = 15 * 60_000  # how soon a message of a paused workflow is looked at again; resuming makes it ready at once
+
+_CREATE = (
+    "CREATE TEMP TABLE IF NOT EXISTS ready (place INTEGER PRIMARY KEY, id INTEGER NOT NULL, contact_id INTEGER NOT NULL)",
+    """CREATE TEMP TABLE IF NOT EXISTS gate (
+      id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, eid INTEGER NOT NULL, version INTEGER NOT NULL, pc INTEGER NOT NULL,
+      visit INTEGER NOT NULL, channel INTEGER NOT NULL, message INTEGER NOT NULL, recipient TEXT NOT NULL, marketing INTEGER NOT NULL,
+      priority INTEGER NOT NULL, arrived_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, counted_at INTEGER, verdict TEXT, until_at INTEGER,
+      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT
+    )""",
+    "CREATE INDEX IF NOT EXISTS temp.gate_contact ON gate (contact_id, channel)",
+    "CREATE TEMP TABLE IF NOT EXISTS gate_window (channel INTEGER, n INTEGER NOT NULL, ms INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS gate_message (message INTEGER PRIMARY KEY, once_ms INTEGER, topic TEXT)",
+)
+
+
+@dataclass(kw_only=True)
+class Gated:
+    """What a pass decided."""
+
+    claimed: int = 0
+    held: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+    rerouted: int = 0
+
+
+class Gate:
+    """One pass over what is ready at `now` (UTC ms): chunks of whole contacts, transactional messages first."""
+
+    def __init__(self, connection: sqlite3.Connection, runtime: Runtime, now: int) -> None:
+        self._connection = connection
+        self._runtime = runtime
+        self._now = now
+        for statement in _CREATE:
+            connection.execute(statement)
+        self._load_rules()
+
+    def _load_rules(self) -> None:
+        said = self._runtime.said
+        self._execute("DELETE FROM gate_window")
+        self._execute("DELETE FROM gate_message")
+        self._connection.executemany(
+            "INSERT INTO gate_window VALUES (?, ?, ?)",
+            [(None if name == "all" else said["channel_ids"][name], n, ms) for name, windows in said["pressure"]["windows"].items() for n, ms in windows],
+        )
+        self._connection.executemany(
+            "INSERT INTO gate_message VALUES (?, ?, ?)",
+            [(message["id"], message["once_ms"], message["topic"]) for message in said["messages"].values()],
+        )
+
+    def _execute(self, sql: str, **params: object) -> int:
+        return self._connection.execute(sql, {"now": self._now, **params}).rowcount
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of places in `ready`, each of about `CHUNK_ROWS` rows that never part a contact's."""
+        self._execute("DELETE FROM ready")
+        self._execute(
+            "INSERT INTO ready (id, contact_id) SELECT id, contact_id FROM outbox WHERE ready_at <= :now ORDER BY marketing, contact_id, id"
+        )
+        (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM ready").fetchone()
+        start = 0
+        while start < last:
+            stop = min(start + CHUNK_ROWS, last)
+            (stop,) = self._connection.execute(
+                "SELECT coalesce((SELECT min(r.place) - 1 FROM ready r WHERE r.place > :stop AND r.contact_id != "
+                "(SELECT contact_id FROM ready WHERE place = :stop)), :last)",
+                {"stop": stop, "last": last},
+            ).fetchone()
+            yield start, stop
+            start = stop
+
+    def judge(self, start: int, stop: int, *, blocked: Mapping[int, int]) -> Gated:
+        """Claim, hold or skip one chunk, inside the caller's transaction; the claimed rows are those of `gate` without verdict.
+
+        `blocked` maps channels whose provider refuses everything just now to when to look again.
+        """
+        self._execute("DELETE FROM gate")
+        self._execute(
+            "INSERT INTO gate SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, o.visit, o.channel, o.message, o.recipient, "
+            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data "
+            "FROM outbox o JOIN enrollments e ON e.id = o.enrollment_id "
+            "WHERE o.id IN (SELECT id FROM ready WHERE place > :start AND place <= :stop) AND o.ready_at <= :now",
+            start=start,
+            stop=stop,
+        )
+        judge_leaving(self._connection, self._runtime, self._now)
+        self._verdict("gone", "EXISTS (SELECT 1 FROM enrollments e WHERE e.id = g.eid AND (e.ended_at IS NOT NULL OR e.pc != g.pc))")
+        self._pause()
+        self._verdict("expired", "g.expires_at <= :now")
+        self._people()
+        rerouted = self._steps()
+        for channel, until in blocked.items():
+            self._verdict("provider", "g.channel = :channel", channel=channel)
+            self._execute("UPDATE gate SET until_at = :until WHERE verdict = 'provider' AND channel = :channel", until=until, channel=channel)
+        self._verdict(
+            "once",
+            "EXISTS (SELECT 1 FROM gate_message m, outbox o WHERE m.message = g.message AND m.once_ms IS NOT NULL AND o.contact_id = g.contact_id "
+            "AND o.message = g.message AND o.counted_at > :now - m.once_ms AND o.id != g.id)",
+        )
+        self._first_of_once()
+        self._caps()
+        return self._carry_out(rerouted)
+
+    def _verdict(self, verdict: str, where: str, **params: object) -> int:
+        return self._execute(
+            f"UPDATE gate AS g SET verdict = :verdict WHERE g.verdict IS NULL AND ({where})",  # noqa: S608 - compiled and named
+            verdict=verdict,
+            **params,
+        )
+
+    def _pause(self) -> None:
+        for (version_id,) in self._connection.execute("SELECT DISTINCT version FROM gate").fetchall():
+            version = self._runtime.versions[version_id]
+            if not self._runtime.runs(version.workflow):
+                self._verdict("paused", "g.version = :version", version=version_id)
+        self._execute("UPDATE gate SET until_at = :now + :look WHERE verdict = 'paused'", look=PAUSE_LOOK_MS)
+
+    def _people(self) -> None:
+        """Suppression, topics opted out of, and the control group that gets no marketing."""
+        self._verdict(
+            "suppressed",
+            "EXISTS (SELECT 1 FROM suppressions s, names n WHERE n.id = g.channel AND s.channel = n.name AND s.contact_id = g.contact_id "
+            "AND s.hash = address_hash(n.name, g.recipient) AND (g.marketing = 1 OR s.reason != 'unsubscribed'))",
+        )
+        self._verdict(
+            "topic",
+            "g.marketing = 1 AND EXISTS (SELECT 1 FROM gate_message m JOIN consents k ON k.purpose = 'topic:' || m.topic "
+            "WHERE m.message = g.message AND k.contact_id = g.contact_id AND k.granted = 0)",
+        )
+        holdout = self._runtime.said["holdout"]
+        if holdout:
+            self._verdict(
+                "holdout",
+                "g.marketing = 1 AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = g.contact_id AND c._seed % 10000 < :share)",
+                share=round(holdout * 10_000),
+            )
+
+    def _steps(self) -> int:
+        """`when` and reachability as they are now, by the step that sent; the unreachable get the next channel."""
+        rerouted = 0
+        steps = self._connection.execute("SELECT DISTINCT version, pc FROM gate WHERE verdict IS NULL").fetchall()
+        for version_id, pc in steps:
+            version = self._runtime.versions[version_id]
+            said = version.instructions[pc]
+            here = {"version": version_id, "pc": pc}
+            if said["when"]:
+                self._verdict("when", f"g.version = :version AND g.pc = :pc AND NOT {_holds(said['when'])}", **here)
+            for channel in said["channels"]:
+                reached = _holds(f"({channel['reach']}) AND {channel['recipient']} = w.recipient")
+                self._verdict(
+                    "unreachable", f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT {reached}", channel=channel["id"], **here
+                )
+            if not said["all"]:
+                rerouted += self._reroute(version, pc, said)
+        return rerouted
+
+    def _reroute(self, version: Version, pc: int, said: dict[str, Any]) -> int:
+        """The next channel of the step, where a first choice turned out unreachable before anything was transmitted."""
+        posted = 0
+        for channel in said["channels"]:
+            posted += self._execute(
+                "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "  # noqa: S608
+                f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, {channel['recipient']}, "
+                "w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w JOIN contacts c ON c.id = w.contact_id "
+                f"WHERE w.verdict = 'unreachable' AND w.version = :version AND w.pc = :pc AND w.channel != :channel AND ({channel['reach']}) "
+                "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit "
+                "AND o.id != w.id AND (o.channel = :channel OR o.state < 3)) "
+                "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
+                channel=channel["id"],
+                version=version.id,
+                pc=pc,
+            )
+        return posted
+
+    def _first_of_once(self) -> None:
+        self._verdict(
+            "once",
+            "g.id IN (SELECT id FROM (SELECT x.id, row_number() OVER (PARTITION BY x.contact_id, x.message ORDER BY x.priority DESC, x.arrived_at, x.id) "
+            "AS nth FROM gate x JOIN gate_message m ON m.message = x.message WHERE m.once_ms IS NOT NULL AND x.verdict IS NULL) WHERE nth > 1)",
+        )
+
+    def _caps(self) -> None:
+        """Greedy by priority: a message leaves where its channel and `all` have room; the rest waits for the window, or is skipped."""
+        if not self._connection.execute("SELECT 1 FROM gate_window LIMIT 1").fetchone():
+            return
+        skip = self._runtime.said["pressure"]["on_cap"] == "skip"
+        for scope, partition in (("v.channel = x.channel", "contact_id, channel"), ("v.channel IS NULL", "contact_id")):
+            counted = "o.channel = x.channel AND " if "channel =" in scope else ""
+            self._verdict(
+                "cap",
+                "g.id IN (SELECT id FROM (SELECT x.id, "  # noqa: S608 - two fixed shapes
+                f"row_number() OVER (PARTITION BY {partition} ORDER BY x.priority DESC, x.arrived_at, x.id) AS nth, "
+                f"(SELECT min(v.n - (SELECT count(*) FROM outbox o WHERE o.contact_id = x.contact_id AND {counted}o.counted_at > :now - v.ms "
+                f"AND o.marketing = 1)) FROM gate_window v WHERE {scope}) AS room "
+                "FROM gate x WHERE x.verdict IS NULL AND x.marketing = 1) WHERE nth > room)",
+            )
+        if skip:
+            return
+        self._execute("UPDATE gate SET counted_at = :now WHERE verdict IS NULL")
+        self._claim()
+        # The n-th newest that counts, plus the window: then there is room again.
+        for channel, n, ms in self._connection.execute("SELECT channel, n, ms FROM gate_window").fetchall():
+            counted = "" if channel is None else "AND o.channel = g.channel "
+            self._execute(
+                "UPDATE gate AS g SET until_at = max(coalesce(g.until_at, 0), coalesce((SELECT o.counted_at + :ms FROM outbox o "  # noqa: S608
+                f"WHERE o.contact_id = g.contact_id {counted}AND o.counted_at > :now - :ms AND o.marketing = 1 "
+                f"ORDER BY o.counted_at DESC LIMIT 1 OFFSET {n - 1}), 0)) "
+                f"WHERE g.verdict = 'cap'{'' if channel is None else ' AND g.channel = :channel'}",
+                ms=ms,
+                channel=channel,
+            )
+        self._execute("UPDATE gate SET until_at = max(coalesce(until_at, 0), :now + 1000) WHERE verdict = 'cap'")
+
+    def _claim(self) -> int:
+        """The rows without verdict become claimed; a second call finds none that are still ready."""
+        return self._execute(
+            f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = NULL, "  # noqa: S608 - numbers
+            "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, recipient)) WHERE id IN (SELECT id FROM gate WHERE verdict IS NULL) AND state = 0"
+        )
+
+    def _carry_out(self, rerouted: int) -> Gated:
+        self._claim()
+        (claimed,) = self._connection.execute("SELECT count(*) FROM gate WHERE verdict IS NULL").fetchone()
+        self._execute(
+            "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT g.contact_id, g.eid, g.version, g.pc, :now, "  # noqa: S608
+            f"CASE WHEN g.until_at IS NULL THEN {KIND['skipped']} ELSE {KIND['held']} END, "
+            "json_object('reason', g.verdict, 'until', g.until_at) FROM gate g JOIN outbox o ON o.id = g.id "
+            "WHERE g.verdict IS NOT NULL AND g.verdict != 'gone' AND (g.until_at IS NULL OR o.reason IS NOT g.verdict)"
+        )
+        held = self._execute(
+            "UPDATE outbox SET ready_at = min(g.until_at, g.expires_at), reason = g.verdict FROM gate g "
+            "WHERE outbox.id = g.id AND g.until_at IS NOT NULL AND outbox.id IN (SELECT id FROM gate WHERE until_at IS NOT NULL)"
+        )
+        settled = "verdict IS NOT NULL AND until_at IS NULL"
+        gone = self._execute(
+            f"UPDATE outbox SET state = {CANCELLED}, ready_at = NULL, settled_at = :now, reason = 'gone' "  # noqa: S608 - numbers
+            "WHERE id IN (SELECT id FROM gate WHERE verdict = 'gone')"
+        )
+        skipped = self._execute(
+            f"UPDATE outbox SET state = {SKIPPED}, ready_at = NULL, settled_at = :now, reason = g.verdict FROM gate g "  # noqa: S608 - numbers
+            f"WHERE outbox.id = g.id AND outbox.id IN (SELECT id FROM gate WHERE {settled} AND verdict != 'gone')"
+        )
+        self._execute(
+            f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {settled}) AND ended_at IS NULL AND until_at IS NOT NULL"  # noqa: S608
+        )
+        return Gated(claimed=claimed, held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
+
+
+def _holds(sql: str) -> str:
+    """A condition compiled over `c` and `w`, asked of a row of `gate`: it has the columns of `w` under the same names."""
+    return f"EXISTS (SELECT 1 FROM contacts c JOIN gate w ON w.id = g.id WHERE c.id = g.contact_id AND ({sql}))"

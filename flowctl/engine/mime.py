@@ -1,0 +1,148 @@
+"""E-mails by skeleton: the `email` package builds each shape of message once, and letters are filled in.
+
+Building a MIME tree takes 2 ms, filling one 0.04 ms. What is filled in is encoded here: header values by RFC 2047 after
+everything that could end a line is gone, bodies as quoted-printable or base64. tests/engine/test_mime.py parses the
+result back with `email` and compares.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Literal
+
+Encoding = Literal["quoted-printable", "base64"]
+
+# email.policy.SMTP folds at 78 and makes an encoded word of a long List-Unsubscribe URL; 998 is RFC 5322's own limit.
+_POLICY = SMTP.clone(max_line_length=998)
+_TEXT_MARK, _HTML_MARK = "flowctl-text-goes-here", "flowctl-html-goes-here"
+ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
+HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
+# Above this share of bytes beyond ASCII, base64 (4 for 3) is shorter than quoted-printable (3 for 1).
+_BASE64_FROM = 1 / 6
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """A message of one sender and shape, cut open where each letter differs."""
+
+    before_text: bytes
+    between: bytes
+    after_html: bytes
+    text_encoding: Encoding
+    html_encoding: Encoding
+
+    def filled(self, headers: bytes, text: bytes, html: bytes) -> bytes:
+        """A whole message; `headers` as `header_lines` makes them, `text` and `html` as `body_bytes`."""
+        encoded_text = _encoded_body(text, self.text_encoding)
+        encoded_html = _encoded_body(html, self.html_encoding)
+        return b"".join((headers, self.before_text, encoded_text, self.between, encoded_html, self.after_html))
+
+
+def skeleton(
+    *, name: str, address: str, reply_to: str | None, marketing: bool, encodings: tuple[Encoding, Encoding]
+) -> Skeleton:
+    """The skeleton of a sender's messages; `name` may hold anything, `address` is ASCII; encodings of text and HTML."""
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = Address(cleaned(name), addr_spec=address)
+    if reply_to:
+        message["Reply-To"] = Address(addr_spec=reply_to)
+    if not marketing:
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    message.set_content(_TEXT_MARK, cte="quoted-printable")
+    message.add_alternative(_HTML_MARK, subtype="html", cte="quoted-printable")
+    for part, encoding in zip(message.iter_parts(), encodings, strict=True):
+        part.replace_header("Content-Transfer-Encoding", encoding)
+    # "=_" occurs in no quoted-printable and no base64 text, so that no body can hold the boundary.
+    message.set_boundary("=_" + hashlib.sha256(f"{name} {address} {encodings}".encode()).hexdigest()[:32])
+    raw = message.as_bytes()
+    before, _, rest = raw.partition(_TEXT_MARK.encode())
+    between, _, after = rest.partition(_HTML_MARK.encode())
+    return Skeleton(before, between.lstrip(b"\r\n"), after.lstrip(b"\r\n"), *encodings)
+
+
+def header_lines(headers: list[tuple[str, str]]) -> bytes:
+    """Lines of a header whose values are ready: encoded, or made of nothing but safe characters."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
+
+
+def cleaned(value: str) -> str:
+    """A value without anything that could end a line or hide text: one line, no control or direction characters."""
+    if not value.isprintable():
+        value = "".join(
+            " " if char.isspace() else "" if unicodedata.category(char)[0] == "C" else char for char in value
+        )
+    value = _SPACES.sub(" ", value).strip()
+    return value if len(value) <= HEADER_VALUE_CHARS_MAX else value[: HEADER_VALUE_CHARS_MAX - 1] + "…"
+
+
+def encoded_value(value: str) -> str:
+    """A header value of words, RFC 2047 where needed: also where it would pass for an encoded word itself."""
+    value = cleaned(value)
+    if value.isascii() and "=?" not in value:
+        return value
+    return "\r\n ".join(_encoded_words(value))
+
+
+def date_value(at: int) -> str:
+    """A Date header of UTC milliseconds."""
+    return _date(at // 1000)
+
+
+@functools.lru_cache(maxsize=64)
+def _date(at_s: int) -> str:
+    return format_datetime(datetime.fromtimestamp(at_s, UTC))
+
+
+def body_encoding(text: str, data: bytes) -> Encoding:
+    """What makes the shorter body, and a legible one of Western text; `data` is the text in UTF-8."""
+    return "base64" if len(data) - len(text) > len(text) * _BASE64_FROM else "quoted-printable"
+
+
+def body_bytes(text: str) -> bytes:
+    """A text in UTF-8 with CRLF, one line end behind.
+
+    Raises:
+        UnicodeEncodeError: it holds half a surrogate pair.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    data = text.encode().replace(b"\n", b"\r\n")
+    return data if data.endswith(b"\n") else data + b"\r\n"
+
+
+def _encoded_body(data: bytes, encoding: Encoding) -> bytes:
+    if encoding == "base64":
+        return base64.encodebytes(data).replace(b"\n", b"\r\n")
+    return b"".join(map(_quoted_line, data.splitlines(keepends=True)))
+
+
+@functools.lru_cache(maxsize=4_096)
+def _quoted_line(line: bytes) -> bytes:
+    """Quoted-printable goes line by line, and most lines of a message are the same for everybody."""
+    return binascii.b2a_qp(line, istext=True)
+
+
+def _encoded_words(value: str) -> list[str]:
+    """The value as encoded words in base64; no character is cut in two (RFC 2047 §5)."""
+    data = value.encode()
+    room = (ENCODED_WORD_CHARS_MAX - len("=?utf-8?b??=")) // 4 * 3
+    words, at = [], 0
+    while at < len(data):
+        end = min(at + room, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
+            end -= 1
+        words.append(f"=?utf-8?b?{binascii.b2a_base64(data[at:end], newline=False).decode()}?=")
+        at = end
+    return words

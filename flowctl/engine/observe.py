@@ -1,0 +1,413 @@
+"""What is new: facts since the last look, and the segment memberships that they and the passing of time change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.localtime import clock, instant, refresh_zones, zones
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from flowctl.engine.segments import Probe, SegmentPlan
+
+ROWS_MAX = 20_000  # new facts of a kind that one look takes in hand: a transaction stays short
+# Kinds of the journal that say that somebody entered or left a workflow.
+_ENTERED_OR_LEFT = "1, 11, 16, 17, 18"
+
+_TABLES = (
+    "CREATE TEMP TABLE IF NOT EXISTS fact_events (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, type INTEGER NOT NULL, "
+    "at INTEGER NOT NULL, props TEXT, enrollment_id INTEGER)",
+    "CREATE INDEX IF NOT EXISTS temp.fact_events_type ON fact_events (type)",
+    "CREATE TEMP TABLE IF NOT EXISTS fact_changes (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, field TEXT NOT NULL, old, new, "
+    "at INTEGER NOT NULL, enrollment_id INTEGER)",
+    "CREATE TEMP TABLE IF NOT EXISTS fact_statuses (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, message INTEGER NOT NULL, "
+    "status INTEGER NOT NULL, at INTEGER NOT NULL, outbox_id INTEGER, enrollment_id INTEGER, channel INTEGER, link TEXT)",
+    "CREATE TEMP TABLE IF NOT EXISTS fact_contacts (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, imported INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS fact_cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS candidates (contact_id INTEGER PRIMARY KEY, at INTEGER NOT NULL, live INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS judged (contact_id INTEGER PRIMARY KEY, inside INTEGER NOT NULL, was INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS zone_then (zone INTEGER PRIMARY KEY, today TEXT NOT NULL, weekday INTEGER NOT NULL, "
+    "minute INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS zone_moved (zone INTEGER PRIMARY KEY, was TEXT NOT NULL, today TEXT NOT NULL, at INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS full_members (contact_id INTEGER PRIMARY KEY)",
+)
+
+# Ids are copied as a range first: SQLite would rather read all events of a type than a few ids and filter those, hence the `+`.
+_EVENTS_BY_ID = (
+    "INSERT INTO fact_events SELECT id, contact_id, type, at, props, enrollment_id FROM events "
+    "WHERE id > :seen AND id <= :hi AND +at <= :t0"
+)
+_EVENTS_BY_TIME = (
+    "INSERT INTO fact_events SELECT id, contact_id, type, at, props, enrollment_id FROM events "
+    "WHERE type IN (SELECT id FROM event_types) AND at > :t0 AND at <= :t1 AND +id <= :hi"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """A table whose rows carry ids in order of arrival and times that may lie ahead of a slice that is replayed."""
+
+    name: str  # of its cursors
+    table: str
+    at: str
+    into: str  # the temporary table and what it takes
+
+
+_SOURCES = (
+    _Source(
+        name="changes",
+        table="contact_changes",
+        at="at",
+        into="fact_changes SELECT id, contact_id, field, old, new, at, enrollment_id",
+    ),
+    _Source(
+        name="statuses",
+        table="message_events",
+        at="at",
+        into="fact_statuses SELECT id, contact_id, message, status, at, outbox_id, enrollment_id, channel, link",
+    ),
+    _Source(name="contacts", table="contacts", at="created_at", into="fact_contacts SELECT id, created_at, _origin = 0"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """How many facts of each kind a look found; `more` where it left some for the next look at the same instant."""
+
+    events: int
+    changes: int
+    statuses: int
+    contacts: int
+    more: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something new."""
+        return bool(self.events or self.changes or self.statuses or self.contacts)
+
+
+def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int = ROWS_MAX) -> Facts:
+    """Fill `fact_events`, `fact_changes`, `fact_statuses`, `fact_contacts` with what is new in the slice after `t0` until `t1`.
+
+    New is what fell into the slice by its own time, and what arrived since the last look and is dated before it; what is dated later
+    waits for its time. A second look at the same instant, `t0 = t1`, finds what arrived in between. Also fills `zone_now`. Moves no
+    cursor: `advance_cursors` does, in the same transaction, when everything that the facts drive is done.
+    """
+    _prepare(connection)
+    refresh_zones(connection, t1)
+    cursors = dict(connection.execute("SELECT name, value FROM cursors"))
+    after: dict[str, int] = {}
+    more = False
+    seen = cursors.get("events", 0)
+    hi, more = _upto(connection, "events", seen, rows_max)
+    bounds = {"seen": seen, "hi": hi, "t0": t0, "t1": t1}
+    if hi > seen:
+        connection.execute(_EVENTS_BY_ID, bounds)
+    if t1 > t0:
+        connection.execute(_EVENTS_BY_TIME, bounds)
+    after["events"] = hi
+    for source in _SOURCES:
+        more |= _collect(connection, source, cursors, after, t0, t1, rows_max)
+    for name, table in (("journal", "journal"), ("transitions", "transitions")):
+        after[name] = _newest(connection, table)
+    if not more:  # contacts beyond it came with an import that is still being looked at
+        after["contacts.existing"] = after["contacts"]
+    connection.executemany("INSERT INTO fact_cursors VALUES (?, ?)", after.items())
+    events, changes, statuses, contacts = (
+        int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        for table in ("fact_events", "fact_changes", "fact_statuses", "fact_contacts")
+    )
+    return Facts(events=events, changes=changes, statuses=statuses, contacts=contacts, more=more)
+
+
+def advance_cursors(connection: sqlite3.Connection) -> None:
+    """What the last `new_facts` found, and every transition stored so far, is done with; inside the caller's transaction."""
+    connection.execute(
+        "INSERT INTO fact_cursors VALUES ('transitions', (SELECT coalesce(max(id), 0) FROM transitions)) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    )
+    connection.execute(
+        "INSERT INTO cursors (name, value) SELECT f.name, f.value FROM fact_cursors f "
+        "WHERE f.value IS NOT (SELECT c.value FROM cursors c WHERE c.name = f.name) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    )
+
+
+def start_cursors(connection: sqlite3.Connection) -> None:
+    """Everything there is now is history: for the first release, whose segments were just judged in full."""
+    _prepare(connection)
+    tables = {"events": "events", "journal": "journal", "transitions": "transitions"}
+    newest = {name: _newest(connection, table) for name, table in tables.items()}
+    for source in _SOURCES:
+        newest[source.name] = newest[f"{source.name}.seen"] = _newest(connection, source.table)
+    newest["contacts.existing"] = newest["contacts"]
+    connection.executemany(
+        "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", newest.items()
+    )
+
+
+def observe(connection: sqlite3.Connection, plans: Sequence[SegmentPlan], t0: int, t1: int) -> int:
+    """Bring the members of each segment up to `t1`, for whom `new_facts` or the slice changed something; returns how many changed.
+
+    Each change is one row of transitions, at the time of the newest fact or moved window that caused it. Plans in any order; one that
+    asks about another's members comes after it. Inside the caller's transaction.
+    """
+    slice_ = _Slice(connection, t0, t1)
+    written = 0
+    for plan in sorted(plans, key=lambda plan: (plan.order, plan.id)):
+        if slice_.gather(plan.probes):
+            written += _judge(connection, plan, t1)
+    return written
+
+
+def gather(connection: sqlite3.Connection, probes: Sequence[Probe], t0: int, t1: int) -> int:
+    """Fill the temporary table `candidates` (contact_id, at, live) with whose answer may have changed; returns how many.
+
+    `at` is the time of the newest cause; `live` is 0 where all causes are memberships first found by an import or an apply.
+    """
+    return _Slice(connection, t0, t1).gather(probes)
+
+
+def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
+    """Judge everybody for a segment that is new or changed; memberships found count as existing. Returns how many changed.
+
+    Segments it asks about must be judged before. Also makes the indexes that its probes need. Inside the caller's transaction.
+    """
+    _prepare(connection)
+    refresh_zones(connection, now)
+    for name in {name for probe in plan.probes if probe.kind == "moment" for name in probe.names}:
+        connection.execute(f'CREATE INDEX IF NOT EXISTS "contacts_moment_{name}" ON contacts ("{name}")')
+    connection.execute("DELETE FROM full_members")
+    connection.execute(f"INSERT INTO full_members {plan.full}", {"now": now})
+    mine = {"segment": plan.id, "now": now}
+    members = "SELECT contact_id FROM segment_members WHERE segment_id = :segment"
+    new = f"SELECT contact_id FROM full_members WHERE contact_id NOT IN ({members})"
+    gone = f"{members} AND contact_id NOT IN (SELECT contact_id FROM full_members)"
+    written = 0
+    for entered, who in ((1, new), (0, gone)):
+        written += connection.execute(
+            "INSERT INTO transitions (contact_id, segment_id, entered, existing, at) "
+            f"SELECT contact_id, :segment, {entered}, 1, :now FROM ({who}) ORDER BY contact_id",
+            mine,
+        ).rowcount
+    connection.execute(
+        "DELETE FROM segment_members WHERE segment_id = :segment AND contact_id NOT IN (SELECT contact_id FROM full_members)", mine
+    )
+    connection.execute(f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({new})", mine)
+    connection.execute("DELETE FROM full_members")
+    return written
+
+
+class _Slice:
+    """A stretch of time with its facts, asked again and again for who is concerned."""
+
+    def __init__(self, connection: sqlite3.Connection, t0: int, t1: int) -> None:
+        self.connection = connection
+        self.t0, self.t1 = t0, t1
+        self._moved: bool | None = None  # whether some zone has a new date; None: not looked yet
+        self._then = False
+        after = dict(connection.execute("SELECT name, value FROM fact_cursors"))
+        before = dict(connection.execute("SELECT name, value FROM cursors WHERE name IN ('transitions', 'journal')"))
+        self.params = {
+            "t0": t0,
+            "t1": t1,
+            "transitions_from": before.get("transitions", 0),
+            "journal_from": before.get("journal", 0),
+            "journal_to": after.get("journal", 0),
+        }
+        tables = ("fact_events", "fact_changes", "fact_statuses", "fact_contacts")
+        row = connection.execute(f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}").fetchone()
+        self.events, self.changes, self.statuses, self.contacts = map(bool, row)
+
+    def gather(self, probes: Iterable[Probe]) -> int:
+        parts = [part for probe in probes for part in self._parts(probe)]
+        self.connection.execute("DELETE FROM candidates")
+        if not parts:
+            return 0
+        return self.connection.execute(
+            f"INSERT INTO candidates SELECT contact_id, max(at), max(live) FROM ({' UNION ALL '.join(parts)}) GROUP BY contact_id",
+            self.params,
+        ).rowcount
+
+    def _parts(self, probe: Probe) -> Iterator[str]:
+        """SELECTs of contact_id, at, live; none where nothing of the kind is new."""
+        match probe.kind:
+            case "created" if self.contacts:
+                yield "SELECT id AS contact_id, at, 1 - imported AS live FROM fact_contacts"
+            case "event" if self.events:
+                yield f"SELECT contact_id, at, 1 AS live FROM fact_events WHERE type IN {_listed(probe.ids)}"
+            case "changed" if self.changes:
+                names = ", ".join("'" + name.replace("'", "''") + "'" for name in probe.names)
+                yield f"SELECT contact_id, at, 1 AS live FROM fact_changes WHERE field IN ({names})"
+            case "status" if self.statuses:
+                which = f" AND message IN {_listed(probe.ids)}" if probe.ids else ""
+                yield f"SELECT contact_id, at, 1 AS live FROM fact_statuses WHERE status IN {_listed(probe.codes)}{which}"
+            case "transition":
+                yield (
+                    "SELECT contact_id, at, 1 - existing AS live FROM transitions "
+                    f"WHERE id > :transitions_from AND +segment_id IN {_listed(probe.ids)}"
+                )
+            case "enrollment":
+                names = ", ".join("'" + name.replace("'", "''") + "'" for name in probe.names)
+                yield (
+                    "SELECT j.contact_id, min(j.at, :t1) AS at, 1 AS live FROM journal j "
+                    f"WHERE j.id > :journal_from AND j.id <= :journal_to AND j.kind IN ({_ENTERED_OR_LEFT}) "
+                    f"AND (SELECT n.workflow FROM enrollments n WHERE n.id = j.enrollment_id) IN ({names})"
+                )
+            case "window" | "status_window" | "moment" | "day" | "slot" if self.t1 > self.t0:
+                yield from self._timed(probe)
+
+    def _timed(self, probe: Probe) -> Iterator[str]:
+        edge = f"{probe.edge_ms:d}"
+        match probe.kind:
+            case "window":
+                yield (
+                    f"SELECT contact_id, at + {edge} AS at, 1 AS live FROM events "
+                    f"WHERE type = {probe.ids[0]:d} AND at > :t0 - {edge} AND at <= :t1 - {edge}"
+                )
+            case "status_window":
+                # Only by its message can a status be found in the index.
+                which = _listed(probe.ids) if probe.ids else "(SELECT id FROM names WHERE kind = 'message')"
+                yield (
+                    f"SELECT contact_id, at + {edge} AS at, 1 AS live FROM message_events "
+                    f"WHERE message IN {which} AND status IN {_listed(probe.codes)} AND at > :t0 - {edge} AND at <= :t1 - {edge}"
+                )
+            case "moment":
+                column = f'c."{probe.names[0]}"'
+                yield (
+                    f"SELECT c.id AS contact_id, min(max({column} + {edge}, :t0), :t1) AS at, 1 AS live FROM contacts c "
+                    f"WHERE {column} >= :t0 - {edge} AND {column} <= :t1 - {edge}"
+                )
+            case "day" if self._has_new_dates():
+                yield (
+                    "SELECT c.id AS contact_id, z.at, 1 AS live FROM contacts c CROSS JOIN zone_moved z "
+                    f"WHERE z.zone = coalesce(c._zone, {probe.zone:d}) AND ({probe.sql})"
+                )
+            case "slot":
+                moved = self._moved_zones(probe)
+                if moved:
+                    yield (
+                        "SELECT c.id AS contact_id, :t1 AS at, 1 AS live FROM contacts c "
+                        f"WHERE coalesce(c._zone, {probe.zone:d}) IN {_listed(moved)}"
+                    )
+
+    def _has_new_dates(self) -> bool:
+        """Fill `zone_moved` with the zones whose local date changed, and when."""
+        if self._moved is None:
+            self._fill_then()
+            rows = self.connection.execute(
+                "SELECT z.zone, o.today, z.today, n.name FROM zone_now z JOIN zone_then o ON o.zone = z.zone "
+                "JOIN zones n ON n.id = z.zone WHERE o.today <> z.today"
+            ).fetchall()
+            self.connection.execute("DELETE FROM zone_moved")
+            self.connection.executemany(
+                "INSERT INTO zone_moved VALUES (?, ?, ?, ?)",
+                ((zone, was, today, max(_midnight(today, name), self.t0)) for zone, was, today, name in rows),
+            )
+            self._moved = bool(rows)
+        return self._moved
+
+    def _moved_zones(self, probe: Probe) -> tuple[int, ...]:
+        self._fill_then()
+        rows = self.connection.execute(f"SELECT z.zone FROM zone_now z JOIN zone_then o ON o.zone = z.zone WHERE {probe.sql}")
+        return tuple(zone for (zone,) in rows)
+
+    def _fill_then(self) -> None:
+        """`zone_then`: what the clocks showed at the start of the slice."""
+        if self._then:
+            return
+        shown = [(number, clock(self.t0, name)) for number, name in zones(self.connection)]
+        self.connection.execute("DELETE FROM zone_then")
+        self.connection.executemany(
+            "INSERT INTO zone_then VALUES (?, ?, ?, ?)", ((number, face.today, face.weekday, face.minute) for number, face in shown)
+        )
+        self._then = True
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES:
+        connection.execute(statement)
+    for table in ("fact_events", "fact_changes", "fact_statuses", "fact_contacts", "fact_cursors"):
+        connection.execute(f"DELETE FROM {table}")
+
+
+def _collect(
+    connection: sqlite3.Connection, source: _Source, cursors: dict[str, int], after: dict[str, int], t0: int, t1: int, rows_max: int
+) -> bool:
+    """Rows that are new, and those seen before whose time came; returns whether more wait.
+
+    All up to the first cursor is done; between it and the second (`.seen`) lie rows seen whose time is ahead.
+    """
+    done = cursors.get(source.name, 0)
+    seen = cursors.get(f"{source.name}.seen", done)
+    hi, more = _upto(connection, source.table, seen, rows_max)
+    if hi > done:
+        at = source.at
+        connection.execute(
+            f"INSERT INTO {source.into} FROM {source.table} WHERE id > :done AND id <= :hi AND +{at} <= :t1 "
+            f"AND (id > :seen OR +{at} > :t0)",
+            {"done": done, "seen": seen, "hi": hi, "t0": t0, "t1": t1},
+        )
+        first = connection.execute(
+            f"SELECT min(id) FROM {source.table} WHERE id > ? AND id <= ? AND +{at} > ?", (done, hi, t1)
+        ).fetchone()[0]
+        done = hi if first is None else first - 1
+    after[source.name], after[f"{source.name}.seen"] = done, hi
+    return more
+
+
+def _upto(connection: sqlite3.Connection, table: str, seen: int, rows_max: int) -> tuple[int, bool]:
+    """The id up to which one look goes, and whether there are later ones."""
+    newest = _newest(connection, table)
+    return (newest, False) if newest <= seen + rows_max else (seen + rows_max, True)
+
+
+def _newest(connection: sqlite3.Connection, table: str) -> int:
+    newest: Any = connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0]
+    return int(newest or 0)
+
+
+def _judge(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
+    """Judge the candidates; write down whose membership changed."""
+    mine: dict[str, int] = {"segment": plan.id, "now": now}
+    connection.execute("DELETE FROM judged")
+    connection.execute(
+        f"INSERT INTO judged SELECT c.id, ({plan.check}) IS TRUE, "
+        "EXISTS (SELECT 1 FROM segment_members m WHERE m.segment_id = :segment AND m.contact_id = c.id) "
+        "FROM contacts c WHERE c.id IN (SELECT contact_id FROM candidates)",
+        mine,
+    )
+    if not connection.execute("SELECT EXISTS (SELECT 1 FROM judged WHERE inside <> was)").fetchone()[0]:
+        return 0
+    floor = "coalesce((SELECT value FROM cursors WHERE name = 'contacts.existing'), 0)"
+    imported = f"j.contact_id > {floor} AND (SELECT c._origin = 0 FROM contacts c WHERE c.id = j.contact_id)"
+    written = connection.execute(
+        "INSERT INTO transitions (contact_id, segment_id, entered, existing, at) "
+        f"SELECT j.contact_id, :segment, j.inside, k.live = 0 OR ({imported}), k.at "
+        "FROM judged j CROSS JOIN candidates k ON k.contact_id = j.contact_id WHERE j.inside <> j.was ORDER BY k.at, j.contact_id",
+        mine,
+    ).rowcount
+    connection.execute(
+        "INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, j.contact_id, k.at "
+        "FROM judged j CROSS JOIN candidates k ON k.contact_id = j.contact_id WHERE j.inside = 1 AND j.was = 0",
+        mine,
+    )
+    connection.execute(
+        "DELETE FROM segment_members WHERE segment_id = :segment "
+        "AND contact_id IN (SELECT contact_id FROM judged WHERE inside = 0 AND was = 1)",
+        mine,
+    )
+    return written
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return f"({', '.join(f'{number:d}' for number in numbers)})"
+
+
+def _midnight(today: str, zone: str) -> int:
+    day = date.fromisoformat(today)
+    return instant(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 - local, in the zone beside it

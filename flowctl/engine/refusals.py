@@ -1,0 +1,73 @@
+"""What a project says that the engine does not run yet: refused by `apply` where it stands, never ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowctl.channels.registry import ADAPTERS
+from flowctl.language.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.language.model import Model
+    from flowctl.project.project import Project
+
+_HELP = "`flowctl validate` knows it and `apply` will take it once the engine runs it; leave it out until then"
+# Keys of a workflow that the engine does not carry out, with the value that asks for nothing.
+_WORKFLOW_KEYS: dict[str, Any] = {
+    "secondary_goals": {}, "leave_when_outside": False, "exclusive_group": None, "inputs": {}, "guards": [], "move": {}, "holdout": True,
+}  # fmt: skip
+_SETTINGS_KEYS: dict[str, Any] = {"guards": [], "quiet_hours": {}}
+
+
+def refusals(project: Project) -> list[Problem]:
+    """All of them, in no order."""
+    return [*_of_settings(project), *_of_resources(project), *_of_workflows(project), *_of_messages(project)]
+
+
+def _refused(model: Model, what: str, key: str | None = None) -> Problem:
+    place = model.place_of_key(key) if key else model.place
+    return Problem(code="RUN001", slug="does-not-run-yet", message=f"{what} not run yet", place=place, help=_HELP)
+
+
+def _of_settings(project: Project) -> Iterator[Problem]:
+    settings = project.settings
+    for key, nothing in _SETTINGS_KEYS.items():
+        if getattr(settings, key) != nothing:
+            yield _refused(settings, f"`{key}` does", key)
+    for name, channel in settings.channels.items():
+        if channel.adapter not in ADAPTERS:
+            known = ", ".join(sorted(ADAPTERS))
+            message = f"channel {name}: there is no adapter `{channel.adapter}` yet; there are {known}"
+            yield Problem(code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP)
+
+
+def _of_resources(project: Project) -> Iterator[Problem]:
+    for kind, resources in (("score", project.scores), ("survey", project.surveys), ("geofence", project.geofences)):
+        for name, resource in resources.items():  # type: ignore[attr-defined]  # three mappings of three models
+            yield _refused(resource, f"{kind} `{name}` does", kind if resource.entry(kind) else None)
+
+
+def _of_workflows(project: Project) -> Iterator[Problem]:
+    for workflow in project.workflows.values():
+        for key, nothing in _WORKFLOW_KEYS.items():
+            if getattr(workflow, key) != nothing:
+                yield _refused(workflow, f"`{key}` does", key)
+
+
+def _of_messages(project: Project) -> Iterator[Problem]:
+    public_url = project.settings.public_url
+    for message in project.messages.values():
+        if message.variants:
+            yield _refused(message, "`variants` do", "variants")
+        if message.email is None:
+            continue
+        if message.email.attach:
+            yield _refused(message.email, "`attach` does", "attach")
+        if message.purpose == "marketing" and not public_url:
+            text = f"marketing e-mail `{message.name}` needs one-click unsubscribe, and flowctl.yaml has no `public_url:` for its links"
+            yield Problem(
+                code="RUN002", slug="no-unsubscribe-url", message=text, place=message.place_of_key("email"),
+                help="set `public_url:` to where unsubscribe requests are received, or declare the message transactional if it is",
+            )  # fmt: skip

@@ -1,0 +1,131 @@
+"""`send`: a row for the outbox; the contact stays until the message left or was skipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowctl.language.settings import EXPIRE_AFTER
+from flowctl.language.steps import SendStep
+from flowctl.language.steps.send import AllChannels, SameChannel
+
+if TYPE_CHECKING:
+    from flowctl.engine.compiler import Compiler
+    from flowctl.engine.runtime import Version
+    from flowctl.engine.work import Batch
+    from flowctl.program.instructions import Instruction
+
+
+def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
+    """The message, its channels with what makes them reachable and the address, how long it may wait.
+
+    `channels`: [{id, name, reach: SQL, recipient: SQL}] in order of preference; `all`: one message on each of them.
+    """
+    step = instruction.step
+    assert isinstance(step, SendStep)  # noqa: S101 - the op says so
+    message = compiler.message(step)
+    if message is None:
+        return {}
+    if step.to is not None:
+        compiler.refuse(step, "`to:` does not run yet: messages go to the contact's own address", "to")
+    via = step.via
+    same_as = None
+    match via:
+        case None:
+            channels = list(message.channels)
+        case str():
+            channels = [via]
+        case AllChannels():
+            channels = list(via.all_)
+        case SameChannel():
+            channels, same_as = list(message.channels), via.same_as
+        case _:
+            channels = list(via)
+    expire = step.expire_after or message.expire_after or EXPIRE_AFTER
+    return {
+        "message": message.name,
+        "message_id": compiler.message_ids[message.name],
+        "marketing": int(message.purpose == "marketing"),
+        "channels": [compiler.channel(step, message, name) for name in channels],
+        "all": isinstance(via, AllChannels),
+        "same_as": same_as,
+        "expire_ms": expire.elapsed_ms,
+        "when": compiler.condition(step.when) if step.when is not None else None,
+    }
+
+
+def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    """Settled rows go on; new rows get their outbox rows and park."""
+    _go_on(batch, version, pc, said)
+    _arrive(batch, version, pc, said)
+
+
+def _go_on(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    here = batch.here(version, pc)
+    back = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND w.woken = 1"
+    mine = "FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit"
+    touched = batch.execute(
+        f"UPDATE work AS w SET way = (SELECT CASE WHEN min(o.state) < 3 THEN 2 ELSE max(o.state IN (3, 5)) END {mine}), "
+        f"found_at = (SELECT coalesce(max(CASE WHEN o.state IN (3, 5) THEN o.settled_at END), max(o.settled_at)) {mine}) {back}",
+        **here,
+    )
+    if not touched:
+        return
+    left, skipped = " AND w.woken = 1 AND w.way = 1", " AND w.woken = 1 AND coalesce(w.way, 0) = 0"
+    batch.move(version, pc, said["targets"]["next"], left, ", at = coalesce(w.found_at, w.at)")
+    batch.move(version, pc, said["targets"]["skipped"], skipped, ", at = coalesce(w.found_at, w.at)")
+    batch.execute(f"UPDATE work AS w SET parked = 1, due_at = NULL {back}", **here)
+
+
+def _arrive(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    here = batch.here(version, pc)
+    new = "w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    batch.execute(f"UPDATE work AS w SET visit = visit + 1, way = NULL WHERE {new}", **here)
+    chosen = said["channels"]
+    if said["all"]:
+        for channel in chosen:
+            _post(batch, version, pc, said, channel["id"], channel["recipient"], f"({channel['reach']})")
+    else:
+        _choose(batch, version, pc, said)
+        for channel in chosen:
+            _post(batch, version, pc, said, channel["id"], channel["recipient"], f"w.way = {channel['id']}")
+    mine = "EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit)"
+    nobody = f" AND NOT {mine}" if said["all"] else " AND w.way IS NULL"
+    batch.note(version, pc, "skipped", "json_object('reason', 'unreachable')", where=nobody)
+    batch.move(version, pc, said["targets"]["skipped"], nobody)
+    batch.note(version, pc, "send")
+    batch.sends += batch.execute(
+        f"UPDATE work AS w SET parked = 1, due_at = NULL, until_at = w.at + :expire WHERE {new}", expire=said["expire_ms"], **here
+    )
+
+
+def _choose(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    """The first reachable channel, or the one that an earlier step used where it is still reachable."""
+    cases = " ".join(f"WHEN {channel['reach']} THEN {channel['id']}" for channel in said["channels"])
+    if said["same_as"]:
+        earlier = version.steps[said["same_as"]]
+        used = (
+            f"(SELECT o.channel FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc IN ({earlier}, {earlier + 1}) "  # noqa: S608 - positions
+            "AND o.state IN (3, 5) ORDER BY o.visit DESC, o.id DESC LIMIT 1)"
+        )
+        cases = " ".join(f"WHEN {used} = {channel['id']} AND {channel['reach']} THEN {channel['id']}" for channel in said["channels"])
+    batch.execute(
+        f"UPDATE work AS w SET way = (SELECT CASE {cases} END FROM contacts c WHERE c.id = w.contact_id) "
+        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc",
+        **batch.here(version, pc),
+    )
+
+
+def _post(batch: Batch, version: Version, pc: int, said: dict[str, Any], channel: int, recipient: str, where: str) -> None:
+    """Outbox rows; a second look at the same visit finds them there and adds none."""
+    batch.execute(
+        "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
+        f"expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, {channel}, :message, {recipient}, :marketing, :priority, "
+        "w.at, w.at + :expire, w.at FROM work w JOIN contacts c ON c.id = w.contact_id "
+        f"WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND {where} "
+        "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
+        message=said["message_id"],
+        marketing=said["marketing"],
+        priority=version.priority,
+        expire=said["expire_ms"],
+        **batch.here(version, pc),
+    )

@@ -1,0 +1,326 @@
+"""What `apply` makes of a message: a snapshot of templates that a tick can fill without reading a file or a model.
+
+A snapshot is plain JSON. A text that serves every language stands under `*`.
+
+    {"name": "cart-reminder", "purpose": "marketing", "topic": "offers" | null,
+     "languages": ["fr", "nl", "en"],                   the project's; the first is the fallback
+     "order": ["email", "sms"],                         the message's channels, as written
+     "channels": {
+       "email": {"sender": {"name": "Maison Lune", "address": "bonjour@…", "reply_to": "…" | null},
+                 "subject": {"fr": TEMPLATE, …},
+                 "bodies": {"fr": {"html": TEMPLATE, "text": TEMPLATE | null, "inline_css": false}, …}},
+       "sms":   {"sender": {"name": "Maison Lune", "address": "MaisonLune", "reply_to": null},
+                 "fields": {"text": {"fr": TEMPLATE, …}}}},       likewise title, url, image, template
+     "variants": {"short": {"email": {… whole, as above …}}},
+     "digest": "…"}                                      of all the above: tells message versions apart
+
+`text: null` means that the text part is made from the rendered HTML (see `bodies.to_text`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import html as markup
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError, TemplateSyntaxError, meta
+
+from flowctl.engine.bodies import NotConvertible, to_html, to_text
+from flowctl.engine.sandbox import sandbox
+from flowctl.failure import ProblemsFound
+from flowctl.language.problem import Place, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from flowctl.language.message import Message, Variant
+    from flowctl.language.settings import Sender
+
+Snapshot = dict[str, Any]
+ByLanguage = dict[str, str]
+ANY_LANGUAGE = "*"
+NAMES = frozenset({"contact", "trigger", "data", "input", "now", "unsubscribe_url", "preferences_url"})
+_NOT_YET = frozenset({"events", "survey_url", "coupon"})
+_KINDS = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".mjml": "mjml"}
+_FIELDS = ("title", "text", "url", "image", "template")
+_UNSUBSCRIBE = {
+    "fr": "Se désabonner",
+    "nl": "Uitschrijven",
+    "de": "Abmelden",
+    "es": "Darse de baja",
+    "en": "Unsubscribe",
+}
+_FOOTER = (
+    '<div style="max-width:600px;margin:24px auto 0;padding:16px 24px;border-top:1px solid #dddddd;'
+    'font-family:Helvetica,Arial,sans-serif;font-size:12px;line-height:1.5;color:#666666">{sender}<br>'
+    '<a href="{{{{ unsubscribe_url }}}}" style="color:#666666">{word}</a></div>'
+)
+_PREHEADER = '<div style="display:none;max-height:0;overflow:hidden">{text}</div>'
+
+
+def prepare(
+    message: Message,
+    *,
+    senders: Mapping[str, Sender],
+    languages: Sequence[str],
+    read: Callable[[str], str | None],
+) -> Snapshot:
+    """The snapshot of a message. `read` gives a file of the project by its path from the project's folder, or None.
+
+    Raises:
+        ProblemsFound: everything that is wrong with its templates, with positions.
+    """
+    return _Preparation(message, senders, languages, read).snapshot()
+
+
+class _Preparation:
+    """One message on its way to a snapshot, and what was found wrong."""
+
+    def __init__(
+        self,
+        message: Message,
+        senders: Mapping[str, Sender],
+        languages: Sequence[str],
+        read: Callable[[str], str | None],
+    ) -> None:
+        self._message = message
+        self._senders = senders
+        self._languages = list(languages)
+        self._read = read
+        self._problems: list[Problem] = []
+
+    def snapshot(self) -> Snapshot:
+        message = self._message
+        made: Snapshot = {
+            "name": message.name,
+            "purpose": message.purpose,
+            "topic": message.topic,
+            "languages": self._languages,
+            "order": list(message.channels),
+            "channels": {channel: self._channel(channel, getattr(message, channel)) for channel in message.channels},
+            "variants": {name: self._variant(variant) for name, variant in message.variants.items()},
+        }
+        if self._problems:
+            raise ProblemsFound(self._problems)
+        made["digest"] = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+        return made
+
+    def _variant(self, variant: Variant) -> dict[str, Any]:
+        """Its channels, whole: what the variant says over what the message says."""
+        made: dict[str, Any] = {}
+        for channel in self._message.channels:
+            said = getattr(variant, channel)
+            if said is not None:
+                base = getattr(self._message, channel)
+                own_body = {"text", "file"} & said.model_fields_set
+                kept = {
+                    name: getattr(base, name)
+                    for name in base.model_fields_set
+                    if not (own_body and name in ("text", "file"))
+                }
+                merged = base.model_copy(update=kept | {name: getattr(said, name) for name in said.model_fields_set})
+                if own_body:
+                    merged = merged.model_copy(update=dict.fromkeys({"text", "file"} - own_body))
+                made[channel] = self._channel(channel, merged)
+        return made
+
+    def _channel(self, channel: str, variant: Any) -> dict[str, Any]:
+        sender = self._sender(channel, variant)
+        if getattr(variant, "attach", None):
+            self._found(
+                variant.place_of("attach"), "RUN001", "not-yet-run", "attachments are not sent yet", "take `attach` out"
+            )
+        if channel == "email":
+            return {"sender": sender, "subject": self._subject(variant), "bodies": self._bodies(variant, sender)}
+        if getattr(variant, "file", None):
+            self._found(
+                variant.place_of("file"),
+                "RUN001",
+                "not-yet-run",
+                f"a file as body of {channel} is not sent yet",
+                "use `text`",
+            )
+        fields: dict[str, ByLanguage] = {}
+        for name in _FIELDS:
+            said = getattr(variant, name, None)
+            if said:
+                fields[name] = {ANY_LANGUAGE: said} if isinstance(said, str) else dict(said)
+                for text in fields[name].values():
+                    self._names(text, variant.place_of(name))
+        return {"sender": sender, "fields": fields}
+
+    def _sender(self, channel: str, variant: Any) -> dict[str, Any]:
+        """Who speaks: the sender named, else the only one there is."""
+        nobody = {"name": "", "address": "", "reply_to": None}
+        if channel not in ("email", "sms", "whatsapp"):
+            return nobody
+        name = variant.from_ or (next(iter(self._senders)) if len(self._senders) == 1 else None)
+        if name is None or name not in self._senders:
+            what = (
+                f"`from: {name}` is no sender of flowctl.yaml"
+                if name
+                else f"{channel}: who sends it? flowctl.yaml has several senders"
+            )
+            self._found(
+                variant.place_of("from"),
+                "REF001",
+                "unknown-reference",
+                what,
+                f"say `from: …`, one of {_list(self._senders)}",
+            )
+            return nobody
+        sender = self._senders[name]
+        address = sender.email if channel == "email" else sender.sms
+        if not address and channel == "email":
+            self._found(
+                variant.place_of("from"),
+                "REF001",
+                "unknown-reference",
+                f"sender `{name}` has no e-mail address",
+                "give it `email:`",
+            )
+        reply_to = getattr(variant, "reply_to", None) or sender.reply_to
+        return {"name": sender.name, "address": address or "", "reply_to": reply_to, "postal": sender.address or ""}
+
+    def _subject(self, variant: Any) -> ByLanguage:
+        if not variant.subject:
+            self._found(variant.place, "YML007", "invalid-value", "an e-mail without a subject", "add `subject:`")
+            return {}
+        for text in variant.subject.values():
+            self._names(text, variant.place_of("subject"))
+        return dict(variant.subject)
+
+    def _bodies(self, variant: Any, sender: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        bodies: dict[str, dict[str, Any]] = {}
+        for language, kind, source, place in self._sources(variant):
+            spoken = language if language != ANY_LANGUAGE else self._languages[0]
+            try:
+                html = to_html(source, kind, spoken)
+                names = self._names(html, place)
+                if self._message.purpose == "marketing" and "unsubscribe_url" not in names:
+                    html = _before_end(html, _footer(sender, spoken))
+                text = to_text(html)
+                preheader = _pick(variant.preheader or {}, language, self._languages)
+                if preheader:
+                    self._names(preheader, variant.place_of("preheader"))
+                    html = _at_start(html, _PREHEADER.format(text=preheader))
+            except NotConvertible as error:
+                self._found(place, "YML007", "invalid-value", str(error))
+            except TemplateError as error:
+                self._template_fault(error, place)
+            else:
+                bodies[language] = {
+                    "html": html,
+                    "text": text,
+                    "inline_css": kind != "mjml" and "<style" in html.lower(),
+                }
+        return bodies
+
+    def _sources(self, variant: Any) -> Iterator[tuple[str, str, str, Place]]:
+        """(language, kind, source, where it stands) of every body."""
+        if variant.text:
+            for language, text in variant.text.items():
+                yield language, "markdown", text, variant.place_of("text")
+        elif variant.file:
+            yield from self._files(variant)
+        else:
+            self._found(
+                variant.place,
+                "YML007",
+                "invalid-value",
+                "an e-mail without a body",
+                "add `text:` (Markdown) or `file:`",
+            )
+
+    def _files(self, variant: Any) -> Iterator[tuple[str, str, str, Place]]:
+        place = variant.place_of("file")
+        kind = _KINDS.get(posixpath.splitext(variant.file)[1].lower())
+        if kind is None:
+            self._found(place, "YML007", "invalid-value", f"`{variant.file}` is no .md, .html or .mjml file")
+            return
+        folder = posixpath.dirname(place.path)
+        found = False
+        for language in self._languages if "{lang}" in variant.file else [ANY_LANGUAGE]:
+            path = posixpath.normpath(posixpath.join(folder, variant.file.replace("{lang}", language)))
+            source = None if path.startswith("..") else self._read(path)
+            if source is not None:
+                found = True
+                yield language, kind, source, Place(path=path)
+        if not found:
+            self._found(
+                place, "REF001", "unknown-reference", f"no file `{variant.file}` beside {place.path or 'the message'}"
+            )
+
+    def _names(self, source: str, place: Place) -> set[str]:
+        """The names a template uses; unknown ones are problems."""
+        try:
+            used = meta.find_undeclared_variables(sandbox(html=False).parse(source)) - {"range", "namespace"}
+            sandbox(html=False).compile(source)
+        except TemplateError as error:
+            self._template_fault(error, place)
+            return set()
+        for name in sorted(used - NAMES):
+            if name in _NOT_YET:
+                self._found(place, "RUN001", "not-yet-run", f"`{name}` in a message is not run yet")
+                continue
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            self._found(
+                place,
+                "CNT003",
+                "missing-variable",
+                f"nothing provides `{name}`",
+                f"did you mean `{near[0]}`?" if near else "",
+            )
+        return used
+
+    def _template_fault(self, error: TemplateError, place: Place) -> None:
+        line = error.lineno if isinstance(error, TemplateSyntaxError) else 1
+        if place.line == 1 and place.end_line == 1 and line > 1:  # a file of its own, which has lines
+            place = Place(path=place.path, line=line, end_line=line)
+        self._found(place, "YML007", "invalid-value", f"template: {error.message}")
+
+    def _found(self, place: Place, code: str, slug: str, message: str, advice: str = "") -> None:
+        said = f"message {self._message.name}: {message}"
+        self._problems.append(Problem(code=code, slug=slug, message=said, place=place, help=advice))
+
+
+def pick(texts: Mapping[str, Any], language: str | None, languages: Sequence[str]) -> str | None:
+    """The key of `texts` for a contact's language: it, its primary tag, the project's in order, any; None if empty."""
+    wanted = (language or "").replace("_", "-").lower()
+    by_tag = {key.lower(): key for key in texts}
+    for tag in (wanted, wanted.partition("-")[0], *(known.lower() for known in languages), ANY_LANGUAGE):
+        if tag in by_tag:
+            return by_tag[tag]
+    return next(iter(texts), None)
+
+
+def _pick(texts: Mapping[str, str], language: str, languages: Sequence[str]) -> str:
+    key = pick(texts, language, languages)
+    return texts[key] if key is not None else ""
+
+
+def _footer(sender: Mapping[str, Any], language: str) -> str:
+    """Who writes, and how to be left alone, for a marketing e-mail that says neither."""
+    shown = " · ".join(
+        markup.escape(part) for part in (sender["name"], sender.get("postal"), sender["address"]) if part
+    )
+    word = _UNSUBSCRIBE.get(language.partition("-")[0].lower(), _UNSUBSCRIBE["en"])
+    return _FOOTER.format(sender=shown.replace("{", "&#123;"), word=word)
+
+
+def _before_end(html: str, block: str) -> str:
+    at = html.lower().rfind("</body>")
+    return f"{html}\n{block}\n" if at < 0 else f"{html[:at]}{block}\n{html[at:]}"
+
+
+def _at_start(html: str, block: str) -> str:
+    at = html.lower().find("<body")
+    end = html.find(">", at) + 1 if at >= 0 else 0
+    return html[:end] + block + html[end:]
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none declared"

@@ -1,0 +1,207 @@
+"""A tick: observe, exit, enrol, advance, deliver; replayed in slices of time where it comes late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowctl import crash
+from flowctl.engine.advance import advance
+from flowctl.engine.deliver import Delivery, recover
+from flowctl.engine.enrol import enrol, waiting
+from flowctl.engine.finish import judge_changed, judge_fresh, wake
+from flowctl.engine.observe import advance_cursors, new_facts, observe
+from flowctl.engine.runtime import load
+from flowctl.engine.triggers import Look
+from flowctl.engine.triggers import kind_of as trigger_kind
+from flowctl.failure import Failure
+from flowctl.store.database import transaction
+from flowctl.store.locking import exclusive
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+
+    from flowctl.channels.channel import Channel
+    from flowctl.engine.runtime import Runtime
+    from flowctl.store.database import Store
+
+SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minutes
+ROUNDS_MAX = 100  # steps and deliveries may make new facts; more rounds than this is a cycle
+
+
+@dataclass(kw_only=True)
+class TickReport:
+    """What a tick did, in counts."""
+
+    now: int
+    slices: int = 0
+    transitions: int = 0
+    entered: int = 0
+    advanced: int = 0
+    ended: int = 0
+    sent: int = 0
+    held: int = 0
+    skipped: int = 0
+    retried: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+    recovered: int = 0
+    clock_behind_ms: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)
+
+
+def tick(
+    store: Store,
+    *,
+    now: int | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    slice_ms: int = SLICE_MS,
+    clock: Callable[[], int] | None = None,
+    on_delivery: Callable[[Delivery], None] | None = None,
+) -> TickReport:
+    """Run one batch: everything that is due at `now` (UTC ms; `clock` tells how it goes on while messages leave).
+
+    Raises:
+        Busy: another tick runs.
+        Failure: nothing was applied yet, or a channel cannot be made.
+    """
+    from flowctl.engine.adapters import channel_maker  # noqa: PLC0415 - only where none are handed in
+
+    with exclusive(store):
+        runtime = load(store.connection)
+        if runtime is None:
+            message = "nothing was applied to this store yet"
+            raise Failure(message, help="run `flowctl apply` first")
+        fixed = now if now is not None else 0
+        read_clock = clock or (lambda: fixed)
+        made = channel_maker(runtime) if channels is None else channels.__getitem__
+        return _Tick(store, runtime, made, read_clock, slice_ms, on_delivery).run()
+
+
+class _Tick:
+    """One run under the lock."""
+
+    def __init__(  # noqa: PLR0913 - what `tick` was told
+        self,
+        store: Store,
+        runtime: Runtime,
+        channels: Callable[[str], Channel],
+        clock: Callable[[], int],
+        slice_ms: int,
+        on_delivery: Callable[[Delivery], None] | None,
+    ) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._runtime = runtime
+        self._channels = channels
+        self._clock = clock
+        self._slice_ms = slice_ms
+        self._on_delivery = on_delivery
+        self._segments = runtime.segments
+        self._report = TickReport(now=clock())
+
+    def run(self) -> TickReport:
+        now = self._clock()
+        again, doubtful = recover(self._connection, now)
+        self._report.recovered = again + doubtful
+        self._report.in_doubt += doubtful
+        last = _cursor(self._connection, "tick")
+        if now < last:
+            # A clock that jumped back: time stands still until it has caught up, so that nothing happens twice.
+            self._report.clock_behind_ms = last - now
+            now = last
+        for end in self._ends(last, now):
+            self._slice(end)
+        for _ in range(ROUNDS_MAX):
+            if not self._deliver():
+                break
+            self._slice(max(self._clock(), now))
+        return self._report
+
+    def _ends(self, last: int, now: int) -> list[int]:
+        """Ends of slices: multiples of the slice length, so that a late tick cuts time as ticks on time would; `now` at the end."""
+        first = last // self._slice_ms * self._slice_ms + self._slice_ms
+        return [*range(first, now, self._slice_ms), now]
+
+    def _slice(self, end: int) -> None:
+        """Everything but sending, up to one instant, until nothing more follows from it."""
+        self._report.slices += 1
+        new = True
+        for _ in range(ROUNDS_MAX):
+            while new:
+                new = self._observe(end)
+            entered, consumed = self._enrol(end)
+            advanced = advance(self._connection, self._runtime, end)
+            self._report.advanced += advanced.rows
+            self._report.failed += advanced.failed
+            crash.point("advanced")
+            new = advanced.facts > 0 or entered > 0
+            if not (new or advanced.rows or (consumed and waiting(self._connection))):
+                return
+        message = f"{ROUNDS_MAX} rounds at one instant and still something new"
+        raise Failure(message, help="two workflows may start each other without time passing: `flowctl lint` shows it (FLO004)")
+
+    def _observe(self, end: int) -> bool:
+        """Facts, segments, exits, wakings and triggers of one slice, with the cursors that say so, in one transaction.
+
+        Returns whether there are more facts than one look takes in hand.
+        """
+        connection = self._connection
+        with transaction(connection):
+            start = min(_cursor(connection, "tick"), end)
+            facts = new_facts(connection, start, end)
+            transitions_from = _cursor(connection, "transitions")
+            moved = observe(connection, self._segments, start, end)
+            self._report.transitions += moved
+            self._report.ended += judge_changed(connection, self._runtime, start, end)
+            wake(connection, self._runtime, start, end)
+            (events_to,) = connection.execute("SELECT value FROM fact_cursors WHERE name = 'events'").fetchone()
+            self._collect(Look(connection=connection, t0=start, t1=end, events_to=events_to, transitions_from=transitions_from))
+            advance_cursors(connection)
+            connection.execute("UPDATE cursors SET value = max(value, ?) WHERE name = 'tick'", (end,))
+        crash.point("observed")
+        return facts.more
+
+    def _collect(self, look: Look) -> None:
+        for entrance in self._runtime.entrances:
+            if not self._runtime.admits(entrance.workflow):
+                continue
+            for said in entrance.triggers:
+                kind = trigger_kind(said["kind"])
+                if kind is not None:
+                    kind.collect(look, entrance, said)
+
+    def _enrol(self, end: int) -> tuple[int, int]:
+        if not waiting(self._connection):
+            return 0, 0
+        with transaction(self._connection):
+            (after,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM enrollments").fetchone()
+            entered, consumed = enrol(self._connection, self._runtime, end)
+            if entered:
+                self._report.ended += judge_fresh(self._connection, self._runtime, after, end)
+        self._report.entered += entered
+        crash.point("enrolled")
+        return entered, consumed
+
+    def _deliver(self) -> bool:
+        """Send what is ready; returns whether somebody may go on because of it."""
+        delivery = Delivery(self._store, self._runtime, self._channels, self._clock)
+        if self._on_delivery:
+            self._on_delivery(delivery)
+        done = delivery.run()
+        crash.point("delivered")
+        report = self._report
+        report.sent += done.sent
+        report.held += done.held
+        report.skipped += done.skipped
+        report.retried += done.retried
+        report.failed += done.failed
+        report.in_doubt += done.in_doubt
+        report.refusals |= done.refusals
+        return done.settled > 0 and not delivery.stopped
+
+
+def _cursor(connection: sqlite3.Connection, name: str) -> int:
+    row = connection.execute("SELECT value FROM cursors WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,123 @@
+"""Messages: what is said, one variant a channel, in each language."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool
+
+from flowctl.language.conditions.reachable import Channel, Purpose
+from flowctl.language.durations import Span
+from flowctl.language.model import Model, SenderName, Slug
+from flowctl.language.values import From
+
+ByLanguage = Annotated[
+    dict[str, str],
+    BeforeValidator(lambda value: {"*": value} if isinstance(value, str) else value, json_schema_input_type=dict[str, str] | str),
+    Field(description="a text, or one a language: {fr: …, en: …}", examples=["Hello", {"fr": "Bonjour", "en": "Hello"}]),
+]
+"""Texts by language; a text that serves all stands under `*`."""
+
+
+class EmailVariant(Model):
+    """Body as Markdown in place (`text`), or a file beside: .md, .html or .mjml, `{lang}` in its name."""
+
+    from_: SenderName | None = Field(default=None, alias="from")
+    reply_to: str | None = None
+    subject: ByLanguage | None = None
+    preheader: ByLanguage | None = None
+    text: ByLanguage | None = None
+    file: str | None = None
+    attach: list[str | From] = []
+
+
+class SmsVariant(Model):
+    """Plain text."""
+
+    from_: SenderName | None = Field(default=None, alias="from")
+    text: ByLanguage | None = None
+
+
+class WhatsappVariant(Model):
+    """An approved template and its parameters."""
+
+    from_: SenderName | None = Field(default=None, alias="from")
+    template: str | None = None
+    parameters: list[str] = []
+    text: ByLanguage | None = None
+
+
+class PushVariant(Model):
+    """Title, text, where a tap leads."""
+
+    title: ByLanguage | None = None
+    text: ByLanguage | None = None
+    url: str | None = None
+    image: str | None = None
+
+
+class OnPageVariant(Model):
+    """Shown in the app or on the site when the contact next comes."""
+
+    title: ByLanguage | None = None
+    text: ByLanguage | None = None
+    file: str | None = None
+    url: str | None = None
+
+
+class Variant(Model):
+    """What differs, by channel."""
+
+    email: EmailVariant | None = None
+    sms: SmsVariant | None = None
+    whatsapp: WhatsappVariant | None = None
+    push: PushVariant | None = None
+    web_push: PushVariant | None = None
+    in_app: OnPageVariant | None = None
+    on_site: OnPageVariant | None = None
+
+
+class MessageBody(Variant):
+    """A message without its name."""
+
+    purpose: Purpose = "marketing"
+    topic: str | None = None
+    description: str | None = None
+    owner: str | None = None
+    once: Span | Literal["ever"] | None = None
+    expire_after: Span | None = None
+    track: StrictBool = True
+    variants: dict[str, Variant] = {}
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels it is written for, in the order written (the language's order where made in Python)."""
+        known: tuple[Channel, ...] = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+        written = [channel for channel in known if getattr(self, channel) is not None]
+        if self._node is not None:
+            order = list(self._node.entries)
+            written.sort(key=lambda channel: order.index(channel) if channel in order else len(order))
+        return tuple(written)
+
+
+class Message(MessageBody):
+    """`message: NAME`, or `messages: {NAME: body}`."""
+
+    message: Slug
+
+    @property
+    def name(self) -> str:
+        """Its slug."""
+        return self.message
+
+
+def texts(message: MessageBody) -> list[tuple[str, dict[str, Any]]]:
+    """Every text written in place: (`email.subject`, {language: text})."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for channel in message.channels:
+        variant = getattr(message, channel)
+        for key in ("subject", "preheader", "title", "text"):
+            said = getattr(variant, key, None)
+            if said:
+                found.append((f"{channel}.{key}", said))
+    return found

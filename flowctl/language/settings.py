@@ -1,0 +1,269 @@
+"""flowctl.yaml: the project's settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StrictBool, StrictFloat, StrictInt, Tag
+
+from flowctl.language.conditions.reachable import Channel
+from flowctl.language.durations import Duration, Span
+from flowctl.language.model import Model, Slug, SnakeCase, TeamName
+from flowctl.language.times import Days, Rate, TimeRange, Zone
+
+FieldType = Literal["text", "number", "integer", "boolean", "date", "datetime", "choice", "tags", "email", "phone"]
+BUILT_IN_FIELDS: dict[str, FieldType] = {
+    "id": "integer", "key": "text", "email": "email", "phone": "phone", "language": "text", "timezone": "text", "country": "text",
+    "created_at": "datetime", "owner": "text",
+}  # fmt: skip
+_MESSAGE_PROPERTIES: dict[str, FieldType] = {"key": "text", "message": "text", "link": "text"}
+BUILT_IN_EVENTS: dict[str, dict[str, FieldType]] = {
+    "position_reported": {"lat": "number", "lon": "number"},
+    **{
+        f"message_{status}": _MESSAGE_PROPERTIES
+        for status in ("delivered", "opened", "clicked", "dismissed", "bounced", "complained", "unsubscribed")
+    },
+    "survey_opened": {"survey": "text"},
+    "survey_answered": {"survey": "text", "answers": "text"},
+    "sms_received": {"text": "text"},
+}
+BUILT_IN_RECORDS = ("task", "ticket", "opportunity")
+EXPIRE_AFTER = Duration(days=3)
+
+
+def _typed(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class FieldDeclaration(Model):
+    """A contact field or a property: its type, the values of a choice, a default."""
+
+    type: FieldType
+    values: list[str] | None = None
+    default: StrictBool | StrictInt | StrictFloat | str | None = None
+    description: str | None = None
+
+
+Declared = Annotated[FieldDeclaration, BeforeValidator(_typed, json_schema_input_type=FieldDeclaration | FieldType)]
+
+
+def _not_built_in(fields: dict[str, FieldDeclaration]) -> dict[str, FieldDeclaration]:
+    for name in fields:
+        if name in BUILT_IN_FIELDS:
+            message = f"`{name}` is built in; leave it out or choose another name"
+            raise ValueError(message)
+    return fields
+
+
+class Contacts(Model):
+    """Typed fields of a contact."""
+
+    fields: Annotated[dict[SnakeCase, Declared], AfterValidator(_not_built_in)] = {}
+
+
+class EventDeclaration(Model):
+    """One event of the tracking plan."""
+
+    properties: dict[SnakeCase, Declared] = {}
+    description: str | None = None
+
+
+def _event(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class RecordDeclaration(Model):
+    """A kind of record."""
+
+    fields: dict[SnakeCase, Declared] = {}
+    service: str | None = None
+    description: str | None = None
+
+
+class Sender(Model):
+    """Who speaks."""
+
+    name: str
+    email: str | None = None
+    sms: str | None = None
+    reply_to: str | None = None
+    address: str | None = None
+
+
+class ChannelSettings(Model):
+    """An adapter and its settings; secrets only as ${NAME}."""
+
+    adapter: str
+    host: str | None = None
+    port: StrictInt | str | None = None
+    security: Literal["none", "starttls", "tls"] | None = None
+    username: str | None = None
+    password: str | None = None
+    connections: Annotated[StrictInt, Field(ge=1, le=64)] | None = None
+    rate: str | None = None
+    timeout: Span | None = None
+    path: str | None = None
+    account: str | None = None
+    token: str | None = None
+    url: str | None = None
+    method: str | None = None
+    headers: dict[str, str] = {}
+    body: Any = None
+    outcomes: dict[str, Any] = {}
+    file: str | None = None
+    from_: str | None = Field(default=None, alias="from")
+    credentials: str | None = None
+    public_key: str | None = None
+    private_key: str | None = None
+    dkim: dict[str, Any] | None = None
+    spf: StrictBool | None = None
+    price: dict[str, Any] | str | None = None
+
+
+class Service(Model):
+    """An HTTP service that `fetch` may ask."""
+
+    url: str
+    headers: dict[str, str] = {}
+    timeout: Span = Duration(ms=5_000)
+    retries: Annotated[StrictInt, Field(ge=0, le=10)] = 2
+    private: StrictBool = False
+
+
+class Team(Model):
+    """The own people."""
+
+    members: list[str] = []
+    email: str | None = None
+    alert: str | None = None
+
+
+class Pressure(Model):
+    """The cap: rolling windows, marketing only; `all` counts every channel."""
+
+    email: list[Rate] = []
+    sms: list[Rate] = []
+    whatsapp: list[Rate] = []
+    push: list[Rate] = []
+    web_push: list[Rate] = []
+    in_app: list[Rate] = []
+    on_site: list[Rate] = []
+    all_: list[Rate] = Field(default=[], alias="all")
+    on_cap: Literal["defer", "skip"] = "defer"
+
+    def of(self, channel: str) -> list[Rate]:
+        """The windows of a channel, or of `all`."""
+        rates: list[Rate] = getattr(self, "all_" if channel == "all" else channel)
+        return rates
+
+
+Share = Annotated[
+    float,
+    BeforeValidator(lambda value: _share(value), json_schema_input_type=str),
+    Field(ge=0, le=1, description="a percentage such as 2%", json_schema_extra={"type": "string"}),
+]
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1].replace(",", ".")) / 100
+        except ValueError:
+            pass
+    message = f"{value!r} is no share; write it like 2%"
+    raise ValueError(message)
+
+
+class Guard(Model):
+    """A workflow that tires people is paused and its team told."""
+
+    unsubscribed: Share | None = None
+    complained: Share | None = None
+    bounced: Share | None = None
+    over: Span
+    at_least: Annotated[StrictInt, Field(ge=1)] = 200
+    then: Literal["pause", "notify"] = "pause"
+    notify: TeamName | None = None
+
+
+class Hours(Model):
+    """When marketing may leave, in the contact's zone."""
+
+    days: Days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    between: TimeRange | None = None
+    holidays: StrictBool = True
+    subdivision: str | None = None
+
+
+def _hours_kind(value: Any) -> str:
+    return "hours" if isinstance(value, dict) and ({"days", "between", "holidays"} & set(value)) else "countries"
+
+
+QuietHours = dict[
+    Channel,
+    Annotated[Annotated[Hours, Tag("hours")] | Annotated[dict[str, Hours], Tag("countries")], Discriminator(_hours_kind)],
+]
+
+
+class Lint(Model):
+    """The lint profile, what to leave out or to rank otherwise, thresholds."""
+
+    profile: Literal["minimal", "standard", "strict"] = "standard"
+    select: list[str] = []
+    ignore: list[str] = []
+    severity: dict[str, Literal["error", "warning", "info", "off"]] = {}
+    max: dict[str, StrictInt] = {}
+    options: dict[str, Any] = {}
+    baseline: str | None = None
+
+
+class Environment(Model):
+    """What differs in one environment; other keys override the file's."""
+
+    only_to: list[str] | None = None
+    time_scale: StrictInt | StrictFloat | None = None
+    store: str | None = None
+    public_url: str | None = None
+    channels: dict[Channel, ChannelSettings] = {}
+    quiet_hours: QuietHours | None = None
+    pressure: Pressure | None = None
+    services: dict[str, Service] = {}
+
+
+class Settings(Model):
+    """The whole of flowctl.yaml."""
+
+    project: Slug
+    description: str | None = None
+    store: str = "sqlite:///flowctl.db"
+    timezone: Zone = "UTC"
+    languages: Annotated[list[str], Field(min_length=1)] = ["en"]
+    country: str | None = None
+    contacts: Contacts = Contacts()
+    events: dict[SnakeCase, Annotated[EventDeclaration, BeforeValidator(_event, json_schema_input_type=EventDeclaration | None)]] = {}
+    records: dict[SnakeCase, RecordDeclaration] = {}
+    senders: dict[str, Sender] = {}
+    channels: dict[Channel, ChannelSettings] = {}
+    services: dict[str, Service] = {}
+    teams: dict[str, Team] = {}
+    pressure: Pressure | None = None
+    guards: list[Guard] = []
+    holdout: Share | None = None
+    public_url: str | None = None
+    quiet_hours: QuietHours = {}
+    topics: dict[str, Any] | list[str] = {}
+    lint: Lint = Lint()
+    exclude: list[str] = []
+    environments: dict[str, Environment] = {}
+    assumptions: str | None = None
+
+    @property
+    def field_types(self) -> dict[str, FieldType]:
+        """Every contact field, built in or declared, with its type."""
+        return {**BUILT_IN_FIELDS, **{name: declared.type for name, declared in self.contacts.fields.items()}}
+
+    @property
+    def event_properties(self) -> dict[str, dict[str, FieldType]]:
+        """Every event, built in or declared, with its properties' types."""
+        declared = {name: {prop: said.type for prop, said in event.properties.items()} for name, event in self.events.items()}
+        return {**BUILT_IN_EVENTS, **declared}

@@ -1,0 +1,1 @@
+"""Judgement about a project: what runs, but should not run like this."""

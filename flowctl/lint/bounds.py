@@ -1,0 +1,173 @@
+"""The pressure bound of one workflow: its arrival curves by channel, re-entry included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING
+
+from flowctl.lint.pressure import Curve, Gaps, curve, separations, zero_cycle
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from flowctl.lint.context import Journey
+    from flowctl.program.graph import Node, TimeGraph
+
+ALL = "all"
+CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+SENDS_SHOWN_MAX = 50  # a count beyond this is told as "more than"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """One message of a worst case: where, and when after the first."""
+
+    node: Node
+    at_ms: int
+
+
+class Bound:
+    """How many marketing messages one contact can be sent by one workflow, on a set of channels.
+
+    `key`: the bound holds for each value of it. `cycle`: sends that can follow each other without end in no time; where there is one, or
+    `side_by_side` runs have no gap, there is no bound.
+    """
+
+    def __init__(self, graph: TimeGraph, channels: Collection[str]) -> None:
+        self.graph = graph
+        self.sends = [
+            index
+            for index, sending in graph.sendings()
+            if sending.marketing and any(channel in channels for channel in sending.channels)
+        ]
+        self.key = graph.comeback.key
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether runs of one contact (and key) can overlap."""
+        return self.graph.comeback.kind == "parallel"
+
+    @cached_property
+    def cycle(self) -> tuple[Node, ...]:
+        """Sends that can follow each other round and round in no time, by a contact that comes back; empty where there are none."""
+        if self.is_side_by_side or not self._free or not self.graph.comeback_arrows or self._is_spaced_by_entry:
+            return ()
+        found = zero_cycle(separations(self.graph.all_arrows(), self._free))
+        return tuple(self.graph.nodes[index] for index in found or ())
+
+    @cached_property
+    def is_unbounded(self) -> bool:
+        """Whether no number of messages is the most."""
+        if not self._free:
+            return False
+        if self.is_side_by_side:
+            return not self.key and self._live_ms is None
+        return bool(self.cycle)
+
+    def most(self, window_ms: int, sends_max: int) -> int:
+        """The most messages that any window of that length can hold; counted no further than `sends_max`."""
+        found = self._most_of(self._gaps, self.sends, window_ms, sends_max)
+        if found and self._once:
+            free = [send for send in self.sends if self._once_ms(send) is None]
+            others = sum(ceil(window_ms / once_ms) for once_ms in self._once.values())
+            gaps = separations(self._arrows, free)
+            found = min(found, self._most_of(gaps, free, window_ms, sends_max) + others)
+        return found
+
+    def witness(self, count: int) -> list[Sent]:
+        """The fastest way to so many messages, or to as many as one way holds."""
+        told = curve(self._gaps, self.sends, sends_max=count)
+        way = told.witness(min(count, len(told.soonest_ms)))
+        return [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
+
+    def can_exceed(self, count: int) -> bool:
+        """Whether it is worth looking: one run without loops holds no more sends than it has."""
+        return len(self.sends) > count or self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
+
+    @cached_property
+    def _arrows(self) -> list[list[tuple[int, int]]]:
+        return self.graph.arrows if self._is_spaced_by_entry else self.graph.all_arrows()
+
+    @cached_property
+    def _gaps(self) -> Gaps:
+        return separations(self._arrows, self.sends)
+
+    @cached_property
+    def _is_spaced_by_entry(self) -> bool:
+        """Whether only `since: entry` keeps runs apart: the way back takes no time, but entries do."""
+        comeback = self.graph.comeback
+        if comeback.kind != "gap" or comeback.since != "entry":
+            return False
+        return zero_cycle(separations(self.graph.all_arrows(), self._free)) is not None
+
+    @property
+    def _live_ms(self) -> int | None:
+        """How long runs can overlap that begin `gap` apart; None where nothing keeps them apart or bounds them."""
+        comeback = self.graph.comeback
+        return comeback.longest_ms if comeback.gap_ms and comeback.since == "entry" else None
+
+    def _most_of(self, gaps: Gaps, sends: Collection[int], window_ms: int, sends_max: int) -> int:
+        told: Curve = curve(gaps, sends, sends_max=sends_max)
+        return min(sends_max, told.most(window_ms) * self._runs(window_ms))
+
+    def _runs(self, window_ms: int) -> int:
+        """How many runs can send within a window, where runs are counted and not laid end to end."""
+        gap_ms = self.graph.comeback.gap_ms
+        if self.is_side_by_side and self._live_ms is not None:
+            return ceil((window_ms + self._live_ms) / gap_ms)
+        return ceil(window_ms / gap_ms) + 1 if self._is_spaced_by_entry else 1
+
+    @cached_property
+    def _free(self) -> list[int]:
+        """The sends that no `once` spaces."""
+        return [send for send in self.sends if self._once_ms(send) is None]
+
+    @cached_property
+    def _once(self) -> dict[str, int]:
+        """The messages that go once within a time, with that time."""
+        found: dict[str, int] = {}
+        for send in self.sends:
+            sending, once_ms = self.graph.nodes[send].sending, self._once_ms(send)
+            if sending is not None and once_ms is not None:
+                found[sending.message] = once_ms
+        return found
+
+    def _once_ms(self, send: int) -> int | None:
+        sending = self.graph.nodes[send].sending
+        return sending.once_ms if sending is not None else None
+
+
+def bound(journey: Journey, channels: Collection[str]) -> Bound | None:
+    """The bound of a workflow on some channels; None where it sends nothing there."""
+    if not journey.marketing_sends:
+        return None
+    found = Bound(journey.graph, channels)
+    return found if found.sends else None
+
+
+def used_channels(journey: Journey) -> list[str]:
+    """The channels on which a workflow can send marketing, in the language's order."""
+    used = {channel for _, sending in journey.graph.sendings() if sending.marketing for channel in sending.channels}
+    return [channel for channel in CHANNELS if channel in used]
+
+
+def told(way: list[Sent], name: str) -> tuple[str, ...]:
+    """A worst case as lines: when, where in which workflow, on which channel, in which file."""
+    rows = [(_clock(sent.at_ms), f"{name}/{sent.node.name}", _channels(sent.node), str(sent.node.place)) for sent in way]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"   {time:>{widths[0]}}  {where:<{widths[1]}}  {channel:<{widths[2]}}  {place}" for time, where, channel, place in rows]
+    return ("worst case (every wait at its shortest):", *lines)
+
+
+def _channels(node: Node) -> str:
+    return " or ".join(node.sending.channels) if node.sending is not None else ""
+
+
+def _clock(at_ms: int) -> str:
+    """`+0:00`, `+23:00`, `+3d 04:00`."""
+    minutes = at_ms // 60_000
+    days, minutes = divmod(minutes, 1440)
+    hours, minutes = divmod(minutes, 60)
+    return f"+{days}d {hours:02}:{minutes:02}" if days else f"+{hours}:{minutes:02}"

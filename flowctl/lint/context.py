@@ -1,0 +1,146 @@
+"""What rules look at: the project, and for each workflow its program and time graph, made once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flowctl.failure import UsageFailure
+from flowctl.language.source import Mapping, parse_text
+from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
+from flowctl.language.faults import nearest
+from flowctl.program.compiling import compile_program
+from flowctl.program.graph import TimeGraph, build_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.language.message import Message
+    from flowctl.language.settings import Settings
+    from flowctl.language.workflow import Workflow
+    from flowctl.lint.suppressions import Suppressions
+    from flowctl.program.instructions import Program
+    from flowctl.project.project import Project
+
+MAXIMA = {
+    "decisions": 6,
+    "complexity": 15,
+    "steps": 25,
+    "steps_error": 50,
+}  # what `lint: {max: …}` may set, for the project or in one workflow
+
+
+class Journey:
+    """One workflow as rules see it."""
+
+    def __init__(self, workflow: Workflow, context: Context) -> None:
+        self.workflow = workflow
+        self._context = context
+
+    @property
+    def name(self) -> str:
+        """The workflow's."""
+        return self.workflow.name
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step in the order written, those inside steps too, then those after the goal."""
+        return (*walk(self.workflow.steps), *walk(self.workflow.on_goal))
+
+    @cached_property
+    def sends(self) -> tuple[SendStep, ...]:
+        """Every send, in the order written."""
+        return tuple(step for step in self.steps if isinstance(step, SendStep))
+
+    @cached_property
+    def marketing_sends(self) -> tuple[SendStep, ...]:
+        """The sends of marketing messages."""
+        messages = self._context.project.messages
+        return tuple(step for step in self.sends if step.send in messages and messages[step.send].purpose == "marketing")
+
+    @cached_property
+    def program(self) -> Program:
+        """The flat program."""
+        return compile_program(self.workflow)
+
+    @cached_property
+    def graph(self) -> TimeGraph:
+        """The time graph."""
+        return build_graph(self.program, self._context.project.messages, stopped=self.name in self._context.stopped)
+
+    def most(self, name: str) -> int:
+        """The threshold of that name: the workflow's own, else the project's, else the language's."""
+        own = self.workflow.lint.get("max")
+        said = own.get(name) if isinstance(own, dict) else None
+        return said if isinstance(said, int) else self._context.maxima[name]
+
+    def label(self, step: Step) -> str:
+        """What a baseline knows a step by."""
+        return f"{self.name}/{step.name or step.verb}"
+
+
+class Context:
+    """The whole project as rules see it."""
+
+    def __init__(self, project: Project, suppressions: Suppressions) -> None:
+        self.project = project
+        self.suppressions = suppressions
+        self.ran: frozenset[str] = frozenset()  # the rules that were asked; known once they ran
+        self._roots: dict[str, Mapping | None] = {}
+        self.journeys = [Journey(workflow, self) for workflow in project.workflows.values()]
+
+    @property
+    def settings(self) -> Settings:
+        """flowctl.yaml."""
+        return self.project.settings
+
+    @cached_property
+    def maxima(self) -> dict[str, int]:
+        """Every threshold.
+
+        Raises:
+            UsageFailure: flowctl.yaml sets one that does not exist.
+        """
+        said = self.settings.lint.max
+        for name in said:
+            if name not in MAXIMA:
+                near = nearest(name, MAXIMA)
+                message = f"flowctl.yaml: `lint.max` has no `{name}`" + (f"; did you mean `{near}`?" if near else "")
+                raise UsageFailure(message, help=f"there is: {', '.join(MAXIMA)}")
+        return {**MAXIMA, **said}
+
+    @cached_property
+    def stopped(self) -> frozenset[str]:
+        """Workflows that another one can stop."""
+        return frozenset(
+            step.stop for journey in self.journeys for step in journey.steps if isinstance(step, StopStep)
+        )
+
+    @cached_property
+    def starters(self) -> dict[str, list[tuple[Journey, StartStep]]]:
+        """Who starts a workflow, by its name."""
+        found: dict[str, list[tuple[Journey, StartStep]]] = {}
+        for journey in self.journeys:
+            for step in journey.steps:
+                if isinstance(step, StartStep):
+                    found.setdefault(step.start.workflow, []).append((journey, step))
+        return found
+
+    @cached_property
+    def senders(self) -> dict[str, list[tuple[Journey, SendStep]]]:
+        """Who sends a message, by its name."""
+        found: dict[str, list[tuple[Journey, SendStep]]] = {}
+        for journey in self.journeys:
+            for step in journey.sends:
+                found.setdefault(step.send, []).append((journey, step))
+        return found
+
+    def root(self, path: str) -> Mapping | None:
+        """The nodes of a file, read again: few files give a rule reason to look that closely."""
+        if path not in self._roots:
+            self._roots[path] = parse_text(path, self.project.sources[path])[0]
+        return self._roots[path]
+
+    def marketing(self) -> Iterator[Message]:
+        """Every marketing message."""
+        return (message for message in self.project.messages.values() if message.purpose == "marketing")

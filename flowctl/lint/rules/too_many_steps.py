@@ -1,0 +1,95 @@
+"""CPX004 too-many-steps: a workflow longer than one screen.
+
+## What it does
+
+Counts all steps, those inside steps and those after the goal too. Over 25 is a warning, over 50 an error. The help names the
+stretch of steps that would be a workflow of its own, and the `start` to put in its place: the cut that leaves the two parts
+most alike in size, in front of a wait where there is one, and where nothing behind the cut refers to a step or to data before it.
+
+## Why is this bad
+
+A long workflow has several aims in truth, and a change to any of them makes a new version of all. Modules are tested, paused,
+measured and replaced one by one.
+
+## Example
+
+```yaml
+workflow: onboarding
+steps:
+  - send: welcome
+  # and 29 more
+```
+
+## Use instead
+
+```yaml
+workflow: onboarding
+steps:
+  - send: welcome
+  # 12 more
+  - start: onboarding-2
+```
+
+## Options
+
+`lint: {max: {steps: 25, steps_error: 50}}` in flowctl.yaml, or `lint: {max: {steps: 40}}` in one workflow.
+
+## Source
+
+25 steps of two lines fill a screen of 50 lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.language.problem import Problem
+from flowctl.lint.cutting import module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.language.problem import Severity
+    from flowctl.lint.context import Context, Journey
+
+CODE = "CPX004"
+SLUG = "too-many-steps"
+SEVERITY: Severity = "warning"
+WORST: Severity = "error"
+
+
+def check(context: Context) -> Iterator[Problem]:
+    """Every workflow with too many."""
+    for journey in context.journeys:
+        count, most, far_too_many = len(journey.steps), journey.most("steps"), journey.most("steps_error")
+        if count <= most:
+            continue
+        severity = WORST if count > max(most, far_too_many) else SEVERITY
+        yield Problem(
+            code=CODE,
+            slug=SLUG,
+            severity=severity,
+            message=f"`{journey.name}` has {count} steps; at most {most} fit on a screen",
+            place=journey.workflow.place_of("workflow"),
+            help=_help(journey, context),
+            step=journey.name,
+        )
+
+
+def _help(journey: Journey, context: Context) -> str:
+    module = module_of(journey.workflow.steps)
+    if module is None:
+        return "split it into workflows with one aim each, and hand over with `start`"
+    name = _free_name(journey.name, context)
+    at_end = "in their place" if module.is_end else f"in their place, behind a `wait` that lasts until `{name}` is through"
+    return (
+        f"{module.described} are {module.size} steps that stand for themselves: move them to a workflow `{name}` with "
+        f"`triggers: [{{manual: true}}]`, and put `- start: {name}` {at_end}"
+    )
+
+
+def _free_name(name: str, context: Context) -> str:
+    number = 2
+    while f"{name}-{number}" in context.project.declared.get("workflow", {}):
+        number += 1
+    return f"{name}-{number}"

@@ -1,0 +1,107 @@
+"""FLO001 unreachable-step: no path leads to a step.
+
+## What it does
+
+Follows every way through a workflow from its start, from the steps after its goal, and from every step that another
+workflow names with `start: {at_step: …}`. Reports the first step of each stretch that none of them reaches.
+
+## Why is this bad
+
+The step looks as if it did something, in a review too, and never runs.
+
+## Example
+
+```yaml
+steps:
+  - send: offer
+  - exit: done
+  - send: reminder
+```
+
+## Use instead
+
+```yaml
+steps:
+  - send: offer
+  - wait: 3d
+  - send: reminder
+  - exit: done
+```
+
+## Options
+
+None.
+
+## Source
+
+Dead code, as every compiler reports it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.language.problem import Problem, Related
+from flowctl.language.steps import branches
+from flowctl.lint.steps import said, spot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowctl.language.problem import Severity
+    from flowctl.language.steps import Step
+    from flowctl.lint.context import Context, Journey
+
+CODE = "FLO001"
+SLUG = "unreachable-step"
+SEVERITY: Severity = "error"
+
+
+def check(context: Context) -> Iterator[Problem]:
+    """Every first step of an unreachable stretch."""
+    for journey in context.journeys:
+        reached = _reached(journey, context)
+        workflow = journey.workflow
+        yield from _first_unreached(journey, workflow.steps, reached, None)
+        yield from _first_unreached(journey, workflow.on_goal, reached, None)
+
+
+def _reached(journey: Journey, context: Context) -> set[int]:
+    """The identities of the steps that some way reaches."""
+    program = journey.program
+    pending = [0] if program.on_goal is None else [0, program.on_goal]
+    for _, start in context.starters.get(journey.name, ()):
+        if start.start.at_step in program.step_positions:
+            pending.append(program.step_positions[start.start.at_step])
+    seen = set(pending)
+    while pending:
+        instruction = program.instructions[pending.pop()]
+        untimed = instruction.op == "wait_for" and getattr(instruction.step, "timeout", None) is None
+        for label, target in instruction.targets.items():
+            if target not in seen and not (untimed and label == "timeout"):
+                seen.add(target)
+                pending.append(target)
+    return {id(program.instructions[pc].step) for pc in seen}
+
+
+def _first_unreached(journey: Journey, steps: Sequence[Step], reached: set[int], above: Step | None) -> Iterator[Problem]:
+    before = above
+    for step in steps:
+        if id(step) not in reached:
+            label = "every contact leaves here" if before is not None and before.verb == "exit" else "nobody comes out of this"
+            related = (Related(place=spot(before), label=label),) if before is not None else ()
+            yield Problem(
+                code=CODE,
+                slug=SLUG,
+                severity=SEVERITY,
+                message=f"no path leads to {said(step)}",
+                place=spot(step),
+                label="never runs",
+                related=related,
+                help="delete it, or move it before the step that ends the way",
+                step=journey.label(step),
+            )
+            return
+        for _, inside in branches(step):
+            yield from _first_unreached(journey, inside, reached, step)
+        before = step

@@ -1,0 +1,60 @@
+"""What rules ask of steps: where they stand, which are decisions, whether one goes on behind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowctl.language.steps import ChooseStep, ExitStep, IfStep, RepeatStep, SendStep, SplitStep, Step, TaskStep, WaitForStep, branches, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowctl.language.problem import Place
+
+TAKING_TIME = frozenset({"wait", "wait_until", "wait_for", "task", "repeat"})
+
+
+def spot(step: Step) -> Place:
+    """Where to point at a step: its verb and, where it fits on the line, what the verb says."""
+    entry = step.entry(step.verb)
+    if entry is None:
+        return step.place
+    start, end = entry.key.place, entry.value.place
+    return replace(start, end_column=end.end_column) if end.end_line == start.line else start
+
+
+def said(step: Step) -> str:
+    """A step in a message: its name, else its verb and line."""
+    return f"`{step.name}`" if step.name else f"the `{step.verb}` of line {step.place.line}"
+
+
+def is_decision(step: Step) -> bool:
+    """Whether contacts part here by what is true of them: `if`, `choose`, `wait_for`, a send with steps of its own for who is skipped."""
+    return isinstance(step, IfStep | ChooseStep | WaitForStep) or (isinstance(step, SendStep) and isinstance(step.on_skip, list))
+
+
+def goes_on(steps: Sequence[Step]) -> bool:
+    """Whether time passes somewhere in a list of steps."""
+    return any(step.verb in TAKING_TIME for step in walk(steps))
+
+
+def falls_through(steps: Sequence[Step]) -> bool:
+    """Whether somebody can come out behind the last of them."""
+    for step in steps:
+        if step.when is not None:
+            continue
+        if isinstance(step, ExitStep):
+            return False
+        if isinstance(step, IfStep | ChooseStep | SplitStep | WaitForStep | TaskStep):
+            inner = branches(step)
+            if inner and not any(falls_through(branch) for _, branch in inner):
+                return False
+        if isinstance(step, RepeatStep) and not falls_through(step.steps):
+            return False
+    return True
+
+
+def size(steps: Sequence[Step]) -> int:
+    """How many steps, those inside steps too."""
+    return sum(1 for _ in walk(steps))

@@ -1,0 +1,143 @@
+"""`# flowctl: ignore[CODE] reason`: which findings a comment covers, and which comments are at fault."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowctl.language.problem import Edit, Fix, Place, Problem
+from flowctl.language.source import Mapping, Node, Sequence, comments, lines, parse_text
+from flowctl.lint.rules import READING, SLUGS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Mapping as AnyMapping
+
+MARK = "flowctl: ignore"
+_FULL = re.compile(r"#\s*flowctl:\s*ignore\s*(?:\[(?P<codes>[^\]]*)\])?\s*[:–—-]?\s*(?P<reason>.*)")
+_BY_SLUG = {slug: code for code, slug in SLUGS.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class Suppression:
+    """One comment: which codes it silences, why, and over which stretch of the file."""
+
+    place: Place  # of the comment
+    codes: tuple[str, ...]
+    unknown: tuple[str, ...]
+    reason: str
+    covers: Place | None
+    used: set[str] = field(default_factory=set)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it silences anything: without a reason or codes it does not."""
+        return bool(self.codes and self.reason and self.covers)
+
+    def covers_place(self, place: Place) -> bool:
+        """Whether a finding at that place lies in the covered stretch."""
+        covered = self.covers
+        if covered is None or covered.path != place.path:
+            return False
+        return (covered.line, covered.column) <= (place.line, place.column) < (covered.end_line, covered.end_column)
+
+
+class Suppressions:
+    """Every suppression of a project."""
+
+    def __init__(self, sources: AnyMapping[str, str]) -> None:
+        self.found = [one for path, text in sources.items() if MARK in text for one in _read(path, text)]
+
+    def silence(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """What no comment covers. Faults of reading are never covered."""
+        for problem in problems:
+            covering = [one for one in self.found if one.is_sound and problem.code in one.codes and one.covers_place(problem.place)]
+            if not covering or problem.code in READING:
+                yield problem
+            for one in covering:
+                one.used.add(problem.code)
+
+    def faults(self, ran: Collection[str]) -> Iterator[tuple[Suppression, str, str]]:
+        """Comments at fault, each with what is wrong and what to do; `ran`: the rules that were asked."""
+        for one in self.found:
+            if not one.codes and not one.unknown:
+                yield one, "it names no rule", "write `# flowctl: ignore[CODE] reason`"
+            for name in one.unknown:
+                yield one, f"there is no rule `{name}`", "`flowctl rule` lists them"
+            if not one.reason:
+                yield one, "it gives no reason, so it silences nothing", "write why behind the bracket: `# flowctl: ignore[CODE] reason`"
+            elif refused := [code for code in one.codes if code in READING]:
+                yield one, f"{refused[0]} is a fault of the file and cannot be silenced", "mend the fault"
+            elif unused := [code for code in one.codes if code in ran and code not in one.used]:
+                yield one, f"nothing here is found by {', '.join(unused)}", "delete the comment"
+
+
+def remove(one: Suppression, sources: AnyMapping[str, str]) -> Fix:
+    """The edit that deletes a comment, its line too where nothing else stands on it."""
+    line = lines(sources[one.place.path])[one.place.line - 1]
+    before = line[: one.place.column - 1].rstrip()
+    place = Place(
+        path=one.place.path,
+        line=one.place.line,
+        column=len(before) + 1,
+        end_line=one.place.line if before else one.place.line + 1,
+        end_column=len(line) + 1 if before else 1,
+    )
+    return Fix(title="delete the comment", edits=(Edit(place=place, text=""),), safe=True)
+
+
+def _read(path: str, text: str) -> Iterator[Suppression]:
+    rows = lines(text)
+    root, _ = parse_text(path, text)
+    stretches = sorted(_stretches(root)) if root is not None else []
+    for line, column, comment in comments(text):
+        match = _FULL.match(comment)
+        if match is None:
+            continue
+        names = [name.strip() for name in (match["codes"] or "").split(",") if name.strip()]
+        known = [_BY_SLUG.get(name.lower(), name.upper()) for name in names]
+        place = Place(path=path, line=line, column=column, end_line=line, end_column=column + len(comment))
+        stands_alone = not rows[line - 1][: column - 1].strip()
+        yield Suppression(
+            place=place,
+            codes=tuple(code for code in known if code in SLUGS),
+            unknown=tuple(name for name, code in zip(names, known, strict=True) if code not in SLUGS),
+            reason=match["reason"].strip(),
+            covers=_covered(stretches, _next_line(rows, line) if stands_alone else line),
+        )
+
+
+def _next_line(rows: list[str], line: int) -> int:
+    """The first line below that says something."""
+    for number in range(line + 1, len(rows) + 1):
+        said = rows[number - 1].strip()
+        if said and not said.startswith("#"):
+            return number
+    return line
+
+
+def _stretches(node: Node) -> Iterator[Place]:
+    """What a comment can cover: the file, each block of a list, each `key: block`."""
+    yield node.place
+    pending = [node]
+    while pending:
+        here = pending.pop()
+        if isinstance(here, Mapping):
+            for entry in here.entries.values():
+                if isinstance(entry.value, Mapping):
+                    start, end = entry.key.place, entry.value.place
+                    yield Place(path=start.path, line=start.line, column=start.column, end_line=end.end_line, end_column=end.end_column)
+                pending.append(entry.value)
+        elif isinstance(here, Sequence):
+            yield from (item.place for item in here.items if isinstance(item, Mapping))
+            pending += here.items
+
+
+def _covered(stretches: list[Place], line: int) -> Place | None:
+    """The largest stretch that begins on a line, else the smallest around it."""
+    begins = [place for place in stretches if place.line == line]
+    if begins:
+        return max(begins, key=lambda place: (place.end_line, place.end_column, -place.column))
+    around = [place for place in stretches if place.line < line <= place.end_line]
+    return min(around, key=lambda place: place.end_line - place.line, default=None)

@@ -1,0 +1,214 @@
+"""What happened to one contact, in order, with the values seen and where each step is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flowctl.report.places import Step, Steps
+from flowctl.store import contacts
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from flowctl.store.database import Store
+
+# At one instant: what happened outside comes before what the engine made of it.
+_CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _JOURNAL, _ANSWER = range(7)
+_STATUSES = ("sent", "delivered", "opened", "clicked", "dismissed", "bounced", "complained", "unsubscribed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One thing that happened. `at` is UTC milliseconds; `kind` is a word such as event, entered, sent, held.
+
+    `subject` names what it is about (an event, a segment, a field, a message); `detail` holds the values seen.
+    """
+
+    at: int
+    kind: str
+    subject: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+    step: Step | None = None
+    enrollment_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """Where an enrollment stands now. `due_at` None means that it waits for a message to leave."""
+
+    enrollment_id: int
+    step: Step | None
+    entered_at: int
+    due_at: int | None
+    messages: tuple[str, ...] = ()  # 'voucher by email: held (quiet hours)', …
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeline:
+    """One contact's story."""
+
+    contact_id: int
+    key: str | None
+    email: str | None
+    zone: str | None  # None: the project's
+    entries: tuple[Entry, ...]
+    pending: tuple[Pending, ...]
+
+
+def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Timeline:
+    """Everything that happened to a contact, named as `contacts.resolve` reads it; of one workflow only where one is said.
+
+    Raises:
+        Failure: nobody is called so, or several are.
+    """
+    connection = store.connection
+    contact_id = contacts.resolve(connection, contact)
+    person = contacts.get(connection, contact_id)
+    steps = Steps(connection)
+    found = [
+        *_created(connection, contact_id),
+        *_consents(connection, contact_id),
+        *_events(connection, contact_id),
+        *_changes(connection, contact_id),
+        *_segments(connection, contact_id),
+        *_journal(connection, contact_id, steps),
+        *_answers(connection, contact_id),
+    ]
+    found.sort(key=lambda each: each[0])
+    entries = [entry for _, entry in found]
+    if workflow is not None:
+        entries = [entry for entry in entries if entry.step is not None and entry.step.workflow == workflow]
+    return Timeline(
+        contact_id=contact_id,
+        key=person.values["key"],
+        email=person.values["email"],
+        zone=person.zone,
+        entries=tuple(entries),
+        pending=tuple(
+            each
+            for each in _pending(connection, contact_id, steps)
+            if workflow in (None, each.step and each.step.workflow)
+        ),
+    )
+
+
+_Ranked = tuple[tuple[int, int, int], Entry]
+
+
+def _created(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    at, origin = connection.execute("SELECT created_at, _origin FROM contacts WHERE id = ?", (contact_id,)).fetchone()
+    return [((at, _CREATED, 0), Entry(at=at, kind="created", subject="live" if origin else "imported"))]
+
+
+def _consents(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    found: list[_Ranked] = []
+    rows = connection.execute(
+        "SELECT id, channel, purpose, granted, at, source FROM consent_log WHERE contact_id = ?", (contact_id,)
+    )
+    for row_id, channel, purpose, granted, at, source in rows:
+        kind = "consented" if granted else "withdrew"
+        detail = {"purpose": purpose, "source": source}
+        found.append(((at, _CONSENT, row_id), Entry(at=at, kind=kind, subject=channel, detail=detail)))
+    suppressed = connection.execute(
+        "SELECT channel, reason, at, source FROM suppressions WHERE contact_id = ?", (contact_id,)
+    )
+    for channel, reason, at, source in suppressed:
+        entry = Entry(at=at, kind="suppressed", subject=channel, detail={"reason": reason, "source": source})
+        found.append(((at, _CONSENT, 0), entry))
+    return found
+
+
+def _events(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    rows = connection.execute(
+        "SELECT e.id, t.name, e.at, e.props FROM events e JOIN event_types t ON t.id = e.type WHERE e.contact_id = ?",
+        (contact_id,),
+    )
+    return [
+        ((at, _EVENT, row_id), Entry(at=at, kind="event", subject=name, detail=json.loads(props) if props else {}))
+        for row_id, name, at, props in rows
+    ]
+
+
+def _changes(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    """Changes from outside; the engine's own are in the journal."""
+    rows = connection.execute(
+        "SELECT id, field, old, new, at FROM contact_changes WHERE contact_id = ? AND enrollment_id IS NULL "
+        "AND field NOT LIKE 'consent.%' AND field NOT LIKE 'suppressed.%'",
+        (contact_id,),
+    )
+    return [
+        ((at, _CHANGE, row_id), Entry(at=at, kind="changed", subject=name, detail={"old": old, "new": new}))
+        for row_id, name, old, new, at in rows
+    ]
+
+
+def _segments(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    rows = connection.execute(
+        "SELECT t.id, s.name, t.entered, t.existing, t.at FROM transitions t JOIN segments s ON s.id = t.segment_id WHERE t.contact_id = ?",
+        (contact_id,),
+    )
+    found: list[_Ranked] = []
+    for row_id, name, entered, existing, at in rows:
+        detail = {"existing": True} if existing else {}
+        found.append(
+            ((at, _SEGMENT, row_id), Entry(at=at, kind="joined" if entered else "left", subject=name, detail=detail))
+        )
+    return found
+
+
+def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
+    rows = connection.execute(
+        "SELECT j.id, j.at, k.name, j.detail, j.version_id, j.pc, j.enrollment_id FROM journal j "
+        "JOIN journal_kinds k ON k.id = j.kind WHERE j.contact_id = ? ORDER BY j.id",
+        (contact_id,),
+    )
+    found: list[_Ranked] = []
+    for row_id, at, kind, detail, version_id, pc, enrollment_id in rows:
+        values = json.loads(detail) if detail else {}
+        step = steps.at(version_id, pc)
+        subject = str(values.pop("message", "")) if isinstance(values, dict) else ""
+        entry = Entry(at=at, kind=kind, subject=subject, detail=values, step=step, enrollment_id=enrollment_id)
+        found.append(((at, _JOURNAL, row_id), entry))
+    return found
+
+
+def _answers(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    """What was reported of messages; that they left is in the journal."""
+    rows = connection.execute(
+        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id FROM message_events m JOIN names n ON n.id = m.message "
+        "WHERE m.contact_id = ? AND m.status > 0",
+        (contact_id,),
+    )
+    found: list[_Ranked] = []
+    for row_id, name, status, at, link, enrollment_id in rows:
+        detail = {"link": link} if link else {}
+        entry = Entry(at=at, kind=_STATUSES[status], subject=name, detail=detail, enrollment_id=enrollment_id)
+        found.append(((at, _ANSWER, row_id), entry))
+    return found
+
+
+def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[Pending]:
+    rows = connection.execute(
+        "SELECT id, version_id, pc, entered_at, due_at FROM enrollments WHERE contact_id = ? AND ended_at IS NULL ORDER BY id",
+        (contact_id,),
+    ).fetchall()
+    found: list[Pending] = []
+    for enrollment_id, version_id, pc, entered_at, due_at in rows:
+        waiting = connection.execute(
+            "SELECT message, channel, state, reason FROM outbox_readable WHERE id IN "
+            "(SELECT id FROM outbox WHERE enrollment_id = ? AND state < 3) ORDER BY id",
+            (enrollment_id,),
+        )
+        messages = tuple(f"{message} by {channel}: {reason or state}" for message, channel, state, reason in waiting)
+        found.append(
+            Pending(
+                enrollment_id=enrollment_id,
+                step=steps.at(version_id, pc),
+                entered_at=entered_at,
+                due_at=due_at,
+                messages=messages,
+            )
+        )
+    return found

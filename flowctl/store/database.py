@@ -1,0 +1,287 @@
+"""The store's file: opening, creating and migrating it, and the only place that begins a write transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowctl import clock
+from flowctl.failure import Busy, Failure, UsageFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY_S = 30.0  # how long a statement waits for another program's lock
+CACHED_STATEMENTS = 1_000
+APPLICATION_ID = 0x666C6F77  # 'flow', as `file` and PRAGMA application_id show it
+MIGRATIONS = Path(__file__).parent / "migrations"
+# File systems on which SQLite's locks and shared memory are not to be trusted: https://www.sqlite.org/useovernet.html
+NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ncpfs ceph glusterfs lustre gpfs 9p fuse.sshfs fuse.s3fs fuse.rclone "
+    "fuse.glusterfs fuse.ceph fuse.gcsfuse fuse.davfs davfs".split()
+)
+# What the fastest of the measured settings were worth is in the README's design decisions: a bigger cache, mmap, temporary
+# tables in memory and a longer WAL each changed an import or a full scan by less than the noise; foreign keys cost a fifth
+# of bulk event loads and stay on.
+PRAGMAS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16000",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """An open store. `connection` is in autocommit mode: writing goes through `transaction`."""
+
+    connection: sqlite3.Connection = field(repr=False)
+    path: Path | None  # None: in memory
+    uuid: str
+    secret: str = field(repr=False)  # hex
+
+    def snapshot(self) -> Store:
+        """A copy in memory, of everything committed at one instant; writing to it leaves this store alone."""
+        copy = _connect(":memory:")
+        with translated(self.path):
+            self.connection.backup(copy)
+        return _opened(copy, None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+
+def open_store(where: str | Path, *, create: bool, base: Path | None = None) -> Store:
+    """Open a store by `sqlite:///PATH` (a fourth slash makes it absolute), by path or as `:memory:`, and bring it up to date.
+
+    A relative path is taken from `base`, else from the working folder. `create` makes a file that is not there.
+
+    Raises:
+        Failure: there is no store, or no flowctl store, or a newer one; it cannot be written; it lies on a network.
+        Busy: another program holds it for longer than 30 s.
+    """
+    path = _path(where, base)
+    if path is None:
+        connection = _connect(":memory:")
+    else:
+        _check_file(path, create=create)
+        connection = _connect(str(path))
+    try:
+        with translated(path):
+            migrate(connection)
+            return _opened(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A write transaction: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK on any exception. Inside another one, a part of it.
+
+    Raises:
+        Busy: another program holds the store for longer than 30 s.
+        Failure: the disk is full, the file cannot be written, or it is damaged.
+    """
+    if connection.in_transaction:
+        yield connection
+        return
+    with translated(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite has rolled back by itself after a full disk or an I/O error; a second ROLLBACK would hide why.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def translated(where: sqlite3.Connection | Path | None) -> Iterator[None]:
+    """Turn what SQLite says of locks, disks and files into failures a user can act on; leave our own mistakes alone."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = _name(where)
+        match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                message = f"the store {name} is locked by another program"
+                raise Busy(message, help="nothing was changed; run it again when the other program is done") from error
+            case sqlite3.SQLITE_NOTADB:
+                message = f"{name} is not a SQLite database"
+                raise Failure(message, help="`store:` in flowctl.yaml names a file that flowctl made") from error
+            case sqlite3.SQLITE_CORRUPT:
+                message = f"the store {name} is damaged: {error}"
+                raise Failure(message, help="restore a backup, then run `flowctl store adopt`") from error
+            case sqlite3.SQLITE_FULL:
+                message = f"no space left on the disk of {name}"
+                raise Failure(message, help="what was committed before is safe; make room and run it again") from error
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+                message = f"cannot read and write the store {name}: {error}"
+                raise Failure(
+                    message, help="the file and its folder must be writable for whoever runs flowctl"
+                ) from error
+        raise
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, in one transaction.
+
+    Raises:
+        Failure: the file is another program's database, or a newer flowctl made it.
+    """
+    steps = _migrations()
+    newest = len(steps)
+    version = _version(connection, newest)
+    if version == newest:
+        return
+    # The mode outlives the connection, so it is set once, outside any transaction.
+    connection.execute("PRAGMA journal_mode = WAL")
+    with transaction(connection):
+        version = _version(connection, newest)  # again: another flowctl may have been faster
+        for step in steps[version:]:
+            for statement in _statements(step.read_text(encoding="utf-8")):
+                connection.execute(statement)
+        if version == 0:
+            _introduce(connection)
+        connection.execute(f"PRAGMA user_version = {newest}")
+
+
+def _version(connection: sqlite3.Connection, newest: int) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    empty = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if not ours and not empty:
+        message = f"{_name(connection)} is a SQLite database, but no flowctl store"
+        raise Failure(
+            message, help="`store:` in flowctl.yaml names a file that flowctl made, or one that is not there yet"
+        )
+    if version > newest:
+        message = f"the store has schema {version}; this flowctl knows schemas up to {newest}"
+        raise Failure(message, help="a newer flowctl made it: upgrade flowctl")
+    return version
+
+
+def _path(where: str | Path, base: Path | None) -> Path | None:
+    text = str(where)
+    if text in (":memory:", "sqlite://", "sqlite:///:memory:"):
+        return None
+    if text.startswith("sqlite:///"):
+        text = text.removeprefix("sqlite:///")
+    elif "://" in text:
+        message = f"store: {text.partition('://')[0]}:// is not supported"
+        raise UsageFailure(message, help="write sqlite:///flowctl.db, or a path")
+    if not text:
+        message = "store: names no file"
+        raise UsageFailure(message, help="write sqlite:///flowctl.db, or a path")
+    return Path(base or Path.cwd()) / Path(text).expanduser()
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    if path.is_dir():
+        message = f"the store {path} is a folder"
+        raise Failure(message, help="name a file")
+    if not path.exists():
+        if not create:
+            message = f"there is no store at {path}"
+            raise Failure(message, help="`flowctl apply` makes it")
+        _refuse_network(path)
+        try:
+            # Made here, so that nobody else can read it for a moment; SQLite gives -wal and -shm the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            message = f"cannot make the store {path}: {error.strerror}"
+            raise Failure(message, help="the folder must exist and be writable for whoever runs flowctl") from error
+        return
+    _refuse_network(path)
+    if not os.access(path, os.W_OK):
+        message = f"the store {path} cannot be written"
+        raise Failure(message, help="the file and its folder must be writable for whoever runs flowctl")
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """The type of the file system that holds `path`, by the text of /proc/mounts; '' where it does not say."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = point == "/" or str(path) == point or str(path).startswith(point + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _refuse_network(path: Path) -> None:
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux: nothing to ask
+        return
+    kind = file_system(path.parent.resolve(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        message = f"the store {path} is on a network file system ({kind}), where locks cannot be trusted"
+        raise Failure(message, help="keep it on a local disk; back it up to the network with `flowctl backup`")
+
+
+def _connect(target: str) -> sqlite3.Connection:
+    busy_s = float(os.environ.get("FLOWCTL_BUSY_S", BUSY_S))
+    with translated(Path(target)):
+        connection = sqlite3.connect(target, timeout=busy_s, isolation_level=None, cached_statements=CACHED_STATEMENTS)
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+def _opened(connection: sqlite3.Connection, path: Path | None) -> Store:
+    uuid, secret = connection.execute("SELECT uuid, secret FROM store").fetchone()
+    _add_functions(connection, secret)
+    return Store(connection=connection, path=path, uuid=uuid, secret=secret)
+
+
+def _add_functions(connection: sqlite3.Connection, secret: str) -> None:
+    def address_hash(channel: str, address: str | None) -> str | None:
+        from flowctl.store.suppressions import address_hash as compute  # noqa: PLC0415 - hmac is not for every start
+
+        return None if address is None else compute(secret, channel, address)
+
+    connection.create_function("address_hash", 2, address_hash, deterministic=True)
+
+
+def _migrations() -> list[Path]:
+    return sorted(MIGRATIONS.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+
+
+def _statements(script: str) -> Iterator[str]:
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if ";" in line and sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+def _introduce(connection: sqlite3.Connection) -> None:
+    from secrets import token_hex  # noqa: PLC0415 - only a new store needs them
+    from uuid import uuid4  # noqa: PLC0415
+
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    values = (str(uuid4()), token_hex(32), clock.now())
+    connection.execute("INSERT INTO store (id, uuid, secret, created_at) VALUES (1, ?, ?, ?)", values)
+
+
+def _name(where: sqlite3.Connection | Path | None) -> str:
+    if isinstance(where, sqlite3.Connection):
+        try:
+            where = where.execute("PRAGMA database_list").fetchone()[2]
+        except sqlite3.Error:  # closed, or too damaged to answer
+            where = None
+    return str(where or "in memory")
