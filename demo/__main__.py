@@ -39,7 +39,7 @@ def main() -> int:
     began = time.monotonic()
     prepare()
     with mail_server() as port:
-        os.environ |= {"SMTP_PORT": str(port), "FLOWCTL_NOW": f"{FIRST_DAY}T08:00:00-05:00"}
+        os.environ |= {"SMTP_PORT": str(port), "FLOWCTL_NOW": f"{FIRST_DAY}T18:00:00-05:00"}
         os.environ |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         os.environ.pop("FLOWCTL_STORE", None)
         files()
@@ -64,16 +64,11 @@ def files() -> None:
     run("cat second-purchase/second-purchase.yaml")
     heading(
         "Files are checked before anything runs",
-        "One wrong letter and a forgotten word, and every fault is shown where it stands:",
+        "Two slips of the hand in two files; every fault is shown where it stands:",
     )
-    path = PROJECT / "second-purchase" / "second-purchase.yaml"
-    good = path.read_text(encoding="utf-8")
-    path.write_text(
-        good.replace("send: first-order-thanks", "send: first-order-thank").replace("wait: 7d", "wait: 7"),
-        encoding="utf-8",
-    )
-    run("flowctl validate", expect=1)
-    path.write_text(good, encoding="utf-8")
+    with spoilt("second-purchase/second-purchase.yaml", "wait: 7d", "wait: 7"):
+        with spoilt("reactivation/reactivation.yaml", "enters: lapsed", "enters: lapsd"):
+            run("flowctl validate", expect=1)
     run("flowctl validate")
     run("flowctl lint")
 
@@ -86,7 +81,7 @@ def release() -> None:
     )
     commit()
     run("flowctl plan")
-    run("flowctl apply")
+    run("flowctl apply --yes")
 
 
 def people() -> None:
@@ -176,15 +171,26 @@ def write_events(name: str, since: date | None, until: date) -> int:
 
 
 @contextmanager
+def spoilt(name: str, good: str, bad: str) -> Iterator[None]:
+    """A file with a mistake in it, for a while."""
+    path = PROJECT / name
+    text = path.read_text(encoding="utf-8")
+    assert good in text
+    path.write_text(text.replace(good, bad), encoding="utf-8")
+    yield
+    path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
 def mail_server() -> Iterator[int]:
     """A mail server in a process of its own, stopped whatever happens; gives its port."""
-    command = [sys.executable, str(ROOT / "demo" / "mailbox.py"), str(HOME / "mailbox")]
+    command = [sys.executable, "-m", "flowctl.channels.devserver", "--port", "0", "--dir", str(MAILBOX)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as server:
         try:
             assert server.stdout is not None
-            yield int(server.stdout.readline())
+            yield int(server.stdout.readline().rpartition(":")[2])
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=10)

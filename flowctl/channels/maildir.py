@@ -81,8 +81,8 @@ class MaildirWriter:
     def _make(self) -> None:
         if self._made:
             return
-        for folder in ("tmp", "new", "cur"):
-            (self._path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._path, *(self._path / name for name in ("tmp", "new", "cur"))):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._made = True
 
 

@@ -66,8 +66,7 @@ class _Ask:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    letter: Letter
-    receipt: Receipt | None  # None: not attempted
+    settled: list[Attempt]  # this one and those that were held back, or none
     error: BaseException | None = None
 
 
@@ -152,7 +151,7 @@ class Pool:
                     break
                 asks, ended = self._gather()
                 under_way -= len(ended)
-                done = self._judged(ended)
+                done = _settled(ended)
                 if asks or done:
                     yield asks, done
             if left := self._breaker.last():
@@ -191,15 +190,6 @@ class Pool:
             self._asked = [ask for ask in self._asked if ask not in asks]
         return asks, ended
 
-    def _judged(self, ended: list[_Done]) -> tuple[Attempt, ...]:
-        settled: list[Attempt] = []
-        for end in ended:
-            if end.error is not None:
-                raise end.error
-            if end.receipt is not None:
-                settled += self._breaker.take(Attempt(letter=end.letter, receipt=end.receipt))
-        return tuple(settled)
-
     def _refuse_rest(self, under_way: int) -> None:
         """The caller left in the middle: nothing more leaves, and what is leaving is waited for."""
         while under_way > 0:
@@ -229,24 +219,31 @@ class Pool:
 
     def _attempt(self, connection: Connection, job: _Job) -> _Done:
         if self._stopped or self._breaker.refusal:
-            return _Done(job.letter, None)
+            return _Done([])
         try:
-            return _Done(job.letter, connection.transmit(job.letter, lambda: job.ask(job.letter)))
+            receipt = connection.transmit(job.letter, lambda: job.ask(job.letter))
+            # Judged here and not by the caller: the next letter must not slip through meanwhile.
+            return _Done(self._breaker.take(Attempt(letter=job.letter, receipt=receipt)))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
-            return _Done(job.letter, None, error)
+            return _Done([], error)
 
 
 class _Breaker:
-    """Judges receipts by their neighbours: is it the letter, or the provider."""
+    """Judges receipts by their neighbours: is it the letter, or the provider. Any thread may ask it."""
 
     def __init__(self) -> None:
         self.refusal: Receipt | None = None
+        self._lock = threading.Lock()
         self._suspects: list[Attempt] = []
         self._doubts_in_a_row = 0
         self._accepted = False
 
     def take(self, attempt: Attempt) -> list[Attempt]:
         """Those whose receipts are now certain."""
+        with self._lock:
+            return self._take(attempt)
+
+    def _take(self, attempt: Attempt) -> list[Attempt]:
         receipt = attempt.receipt
         if receipt.outcome == "in_doubt":
             self._doubts_in_a_row += 1
@@ -282,6 +279,13 @@ class _Breaker:
     def _convicted(self) -> list[Attempt]:
         suspects, self._suspects = self._suspects, []
         return suspects
+
+
+def _settled(ended: list[_Done]) -> tuple[Attempt, ...]:
+    for end in ended:
+        if end.error is not None:
+            raise end.error
+    return tuple(attempt for end in ended for attempt in end.settled)
 
 
 def _of_letter(receipt: Receipt) -> Receipt:

@@ -21,6 +21,8 @@ class RecordingChannel:
     function of the letter; a receipt of a safe phase means that nothing left and `commit` was not asked.
     """
 
+    inline = True  # answers at once and never blocks: a caller needs no threads for it
+
     def __init__(self, script: Iterable[Receipt] | Callable[[Letter], Receipt] = (), *, connections: int = 1) -> None:
         self._answer = script if callable(script) else None
         self._script = iter(()) if callable(script) else iter(script)

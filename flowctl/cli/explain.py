@@ -31,8 +31,7 @@ _WORDS = {
     "withdrew": "withdrew consent to {subject}",
     "suppressed": "suppressed on {subject}",
     "entered": "entered {workflow} (version {version})",
-    "refused": "did not enter",
-    "branch": "branched",
+    "refused": "did not enter {workflow}",
     "waiting": "waits",
     "woken": "wait is over: it happened",
     "timed_out": "wait is over: time-out",
@@ -41,16 +40,20 @@ _WORDS = {
     "held": "message held back",
     "skipped": "message skipped",
     "in_doubt": "message may have left: nobody knows",
-    "set": "field set",
-    "added": "number added to field",
-    "tagged": "tagged",
-    "untagged": "untagged",
+    "set": "set {field}",
+    "added": "added to {field}",
+    "tagged": "tagged {field}",
+    "untagged": "untagged {field}",
     "exited": "left {workflow}",
     "completed": "completed {workflow}",
     "goal": "met the goal of {workflow}",
     "cancelled": "message cancelled",
     "resolved": "doubt settled",
 }
+
+# Of the whole workflow rather than of a step of it; and values that the sentence tells already.
+_OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "refused"})
+_TOLD = frozenset({"at", "cause", "field", "workflow", "segment", "event", "way"})
 
 
 def command(
@@ -80,11 +83,11 @@ def command(
 
 def show(story: Timeline, say: Callable[[str], None]) -> None:
     """Print a timeline: the person on stderr, what happened as a table."""
-    zone = story.zone or "UTC"
+    zone = story.zone
     say(f"{story.key or f'#{story.contact_id}'}  {story.email or ''}  times in {zone}")
     at = (lambda entry: local(entry, zone)) if render.is_terminal() else iso
     rows = [
-        (at(entry.at), sentence(entry), values(entry.detail), entry.step.where if entry.step else "")
+        (at(entry.at), sentence(entry), values(entry), entry.step.where if entry.step else "")
         for entry in story.entries
     ]
     rows += [(at(each.due_at) if each.due_at is not None else "now", *_waiting(each)) for each in story.pending]
@@ -94,30 +97,47 @@ def show(story: Timeline, say: Callable[[str], None]) -> None:
 def sentence(entry: Entry) -> str:
     """What happened, in words."""
     step = entry.step
-    words = _WORDS.get(entry.kind, f"{entry.kind} {entry.subject}")
-    text = words.format(
-        subject=entry.subject, workflow=step.workflow if step else "", version=step.version if step else ""
-    ).strip()
+    words = _branch(entry) if entry.kind == "branch" else _WORDS.get(entry.kind, f"{entry.kind} {{subject}}")
+    said = {"subject": entry.subject, "field": entry.detail.get("field", "a field")}
+    said |= {
+        "workflow": step.workflow if step else entry.detail.get("workflow", ""),
+        "version": str(step.version) if step else "",
+    }
+    text = words.format(**said).strip()
     about = entry.subject if entry.subject and entry.subject not in text else ""
-    name = (
-        step.name
-        if step and step.name and step.name != about and entry.kind not in {"entered", "exited", "completed", "goal"}
-        else ""
-    )
+    name = step.name if step and step.name not in ("", about) and entry.kind not in _OF_WORKFLOWS else ""
     return ": ".join(part for part in (name, text) if part) + (f" ({about})" if about else "")
 
 
-def values(detail: object) -> str:
-    """The values seen, as `name value, name value`."""
-    if not isinstance(detail, dict):
-        return "" if detail is None else str(detail)
-    flat: list[str] = []
-    for name, value in detail.items():
+def _branch(entry: Entry) -> str:
+    holds = entry.detail.get("way") == "then"
+    if entry.step is not None and entry.step.role == "when":
+        return "its `when` holds" if holds else "its `when` does not hold: passed over"
+    return "the condition holds" if holds else "the condition does not hold"
+
+
+def values(entry: Entry) -> str:
+    """The values seen, as `name value, name value`; a change as `old → new`."""
+    said = {name: value for name, value in entry.detail.items() if name not in _TOLD}
+    if "new" in said:
+        old, new = said.pop("old", None), said.pop("new")
+        change = f"{'unknown' if old is None else old} → {'unknown' if new is None else new}"
+        return ", ".join([change, *_flat(said)])
+    if entry.kind == "goal" and said.get("reason") == "goal":
+        said.pop("reason")
+    return ", ".join(_flat(said))
+
+
+def _flat(said: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for name, value in said.items():
         if isinstance(value, dict):
-            flat.append(values(value))
+            found += _flat({inner: each for inner, each in value.items() if inner not in _TOLD})
+        elif name == "until" and isinstance(value, int):
+            found.append(f"until {iso(value)}")
         elif value is not None:
-            flat.append(f"{name} {value}")
-    return ", ".join(part for part in flat if part)
+            found.append(f"{name} {value}")
+    return found
 
 
 def _waiting(pending: Pending) -> tuple[str, str, str]:

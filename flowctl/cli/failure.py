@@ -38,7 +38,7 @@ def status(run: Callable[[], object]) -> int:
         return _nobody_reads()
     except SystemExit as stop:  # typer's own way out when the pipe is closed
         return _nobody_reads() if stop.code == 1 else int(stop.code or 0)
-    except Exception as fault:  # noqa: BLE001 - this is where they all end
+    except Exception as fault:
         if os.environ.get("FLOWCTL_TRACEBACK"):
             raise
         return _report(fault)
@@ -48,7 +48,10 @@ def status(run: Callable[[], object]) -> int:
 def unknown_command(name: str, known: Iterable[str]) -> UsageFailure:
     """What to raise for a command that does not exist, with the nearest one that does."""
     near = get_close_matches(name, list(known), n=1)
-    return UsageFailure(f"there is no command `{name}`", help=f"did you mean `flowctl {near[0]}`?" if near else "`flowctl --help` lists the commands")
+    return UsageFailure(
+        f"there is no command `{name}`",
+        help=f"did you mean `flowctl {near[0]}`?" if near else "`flowctl --help` lists the commands",
+    )
 
 
 def _report(fault: Exception) -> int:
@@ -76,7 +79,10 @@ def _usage(fault: TyperException) -> int:
         print(fault.format_message(), file=sys.stderr)
         return USAGE
     message = fault.format_message().rstrip(".")
-    _say(message[:1].lower() + message[1:], f"`{context.command_path} --help` shows how it is used" if context is not None else "")
+    _say(
+        message[:1].lower() + message[1:],
+        f"`{context.command_path} --help` shows how it is used" if context is not None else "",
+    )
     return fault.exit_code if fault.exit_code != 1 else USAGE
 
 
@@ -102,12 +108,15 @@ def _internal(fault: Exception) -> int:
         if "flowctl" in path.parts:
             where = f" ({'/'.join(path.parts[path.parts.index('flowctl') :])}:{frame.tb_lineno})"
         frame = frame.tb_next
-    _say(f"flowctl itself is at fault: {type(fault).__name__}: {fault}{where}", "run it again with FLOWCTL_TRACEBACK=1 and report what it prints")
+    _say(
+        f"flowctl itself is at fault: {type(fault).__name__}: {fault}{where}",
+        "run it again with FLOWCTL_TRACEBACK=1 and report what it prints",
+    )
     return INTERNAL
 
 
 def _draw(fault: ProblemsFound) -> None:
-    from flowctl.cli.render import concise  # noqa: PLC0415 - only where there is something to draw
+    from flowctl.cli.render import concise
 
     for problem in fault.problems[:PROBLEMS_SHOWN_MAX]:
         print(concise(problem), file=sys.stderr)

@@ -24,13 +24,13 @@ class Invocation:
 
     def root(self) -> Path:
         """The project's folder. Raises UsageFailure where there is none."""
-        from flowctl.project.find import find  # noqa: PLC0415 - not needed for --help
+        from flowctl.project.find import find
 
         return find(self.directory)
 
     def project(self) -> Project:
         """The project read, faults included. Raises UsageFailure where there is none."""
-        from flowctl.project.load import load  # noqa: PLC0415 - models are heavy
+        from flowctl.project.load import load
 
         return load(self.root(), environment=self.environment)
 

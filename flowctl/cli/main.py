@@ -48,13 +48,17 @@ GROUPS = frozenset({"outbox", "contacts", "events", "segments", "workflows", "me
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
-    return failure.status(lambda: _command().main(list(sys.argv[1:] if arguments is None else arguments), prog_name="flowctl", standalone_mode=False))
+    return failure.status(
+        lambda: _command().main(
+            list(sys.argv[1:] if arguments is None else arguments), prog_name="flowctl", standalone_mode=False
+        )
+    )
 
 
 class LazyGroup(TyperGroup):
     """A group whose commands are stubs with a line of help until one is called."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer keeps its click private
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the module of the command that was called."""
         name = args[0]
         if name in COMMANDS:
@@ -63,7 +67,7 @@ class LazyGroup(TyperGroup):
             raise failure.unknown_command(name, COMMANDS)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see resolve_command
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the shape of its kind
         """List the commands by section, without loading one."""
         rows: dict[str, list[tuple[str, str]]] = {}
         for name, (section, _, line) in COMMANDS.items():
@@ -74,7 +78,7 @@ class LazyGroup(TyperGroup):
                 formatter.write_dl([(name.ljust(width), line) for name, line in listed])
 
 
-def load(name: str) -> Any:  # noqa: ANN401 - see LazyGroup.resolve_command
+def load(name: str) -> Any:
     """The command of a name, its module imported: a function `command`, or for a group a typer.Typer `app`."""
     module = import_module(COMMANDS[name][1])
     if name in GROUPS:
@@ -90,12 +94,12 @@ def load(name: str) -> Any:  # noqa: ANN401 - see LazyGroup.resolve_command
     return loaded
 
 
-def _examples(module: Any) -> str | None:  # noqa: ANN401 - a module
+def _examples(module: Any) -> str | None:
     text: str = getattr(module, "EXAMPLES", "")
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in text.strip().splitlines()) if text else None
 
 
-def _make_plain(command: Any) -> None:  # noqa: ANN401 - see LazyGroup.resolve_command
+def _make_plain(command: Any) -> None:
     """Plain help everywhere: rich costs 50 ms, and its markup eats square brackets."""
     command.rich_markup_mode = None
     for inner in getattr(command, "commands", {}).values():
@@ -108,7 +112,7 @@ def _described(text: str | None) -> str:
     return (text or "").partition("\n\nRaises:")[0]
 
 
-def _command() -> Any:  # noqa: ANN401 - see LazyGroup.resolve_command
+def _command() -> Any:
     app = typer.Typer(
         cls=LazyGroup,
         name="flowctl",
@@ -118,11 +122,13 @@ def _command() -> Any:  # noqa: ANN401 - see LazyGroup.resolve_command
     )
     app.callback()(_root)
     group = get_group(app)
-    group.commands = {name: TyperCommand(name, help=line, rich_markup_mode=None) for name, (_, _, line) in COMMANDS.items()}
+    group.commands = {
+        name: TyperCommand(name, help=line, rich_markup_mode=None) for name, (_, _, line) in COMMANDS.items()
+    }
     return group
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag
+def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"flowctl {__version__}")
         raise typer.Exit
@@ -130,11 +136,20 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag
 
 def _root(
     ctx: typer.Context,
-    directory: Annotated[str, typer.Option("-C", metavar="DIR", help="Work in this folder's project instead of the current one's.")] = "",
-    environment: Annotated[str, typer.Option("--env", metavar="NAME", envvar="FLOWCTL_ENV", help="Lay this block of `environments:` over the settings.")] = "",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")] = False,  # noqa: FBT002 - a flag
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what happens.")] = False,  # noqa: FBT002 - a flag
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")] = False,  # noqa: ARG001, FBT002 - the callback acts
+    directory: Annotated[
+        str, typer.Option("-C", metavar="DIR", help="Work in this folder's project instead of the current one's.")
+    ] = "",
+    environment: Annotated[
+        str,
+        typer.Option(
+            "--env", metavar="NAME", envvar="FLOWCTL_ENV", help="Lay this block of `environments:` over the settings."
+        ),
+    ] = "",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what happens.")] = False,
+    version: Annotated[  # noqa: ARG001 - the shape of its kind
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
 ) -> None:
     """Marketing automation for people who work in git.
 

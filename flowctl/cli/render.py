@@ -30,7 +30,9 @@ def colour(stream: TextIO | None = None) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Iterable[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Iterable[str] = ()
+) -> None:
     """Print rows: a table on a terminal (columns in `right` flush right), else TSV with a header line.
 
     None is an empty cell; tabs, line ends and control characters in values cannot break a line of TSV.
@@ -40,9 +42,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         for row in rows:
             print("\t".join(_cell(value) for value in row))
         return
-    from rich.console import Console  # noqa: PLC0415 - 50 ms, only where it draws
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     drawn = Table(title=escape(title) or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
@@ -54,7 +56,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 def document(kind: str, content: Mapping[str, Any]) -> None:
     """Print versioned JSON: `{"schema_version": 1, "kind": …, …}`; what JSON does not know is written as text."""
-    print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, **content}, ensure_ascii=False, indent=2, default=str))
+    print(
+        json.dumps(
+            {"schema_version": SCHEMA_VERSION, "kind": kind, **content}, ensure_ascii=False, indent=2, default=str
+        )
+    )
 
 
 def _cell(value: object) -> str:
@@ -112,7 +118,13 @@ def as_data(problem: Problem) -> dict[str, Any]:
         "help": problem.help,
         "note": problem.note,
         "step": problem.step,
-        "fix": {"title": fix.title, "safe": fix.safe, "edits": [{**_range(edit.place), "text": edit.text} for edit in fix.edits]} if fix else None,
+        "fix": {
+            "title": fix.title,
+            "safe": fix.safe,
+            "edits": [{**_range(edit.place), "text": edit.text} for edit in fix.edits],
+        }
+        if fix
+        else None,
     }
 
 
@@ -144,7 +156,9 @@ class _Paint:
         return f"\033[{code}m{text}\033[0m" if self.on else text
 
 
-def _excerpt(place: Place, sources: Mapping[str, str], label: str, gutter: int, shade: str, paint: _Paint, *, context: int) -> list[str]:  # noqa: PLR0913 - one caller's locals
+def _excerpt(
+    place: Place, sources: Mapping[str, str], label: str, gutter: int, shade: str, paint: _Paint, *, context: int
+) -> list[str]:
     """The line of a place with carets below, and up to `context` lines before it."""
     text = sources.get(place.path)
     rows = lines(text) if text is not None else []
@@ -152,9 +166,11 @@ def _excerpt(place: Place, sources: Mapping[str, str], label: str, gutter: int, 
         return [f"{' ' * gutter} {paint('=', '34')} {printable(label)}"] if label else []
     bar = paint("|", "34")
     out = [f"{' ' * gutter} {bar}"]
-    for number in range(max(1, place.line - context), place.line):
-        if rows[number - 1].strip():
-            out.append(f"{paint(str(number).rjust(gutter), '34')} {bar} {_shown(rows[number - 1], 0)[0]}".rstrip())
+    out += [
+        f"{paint(str(number).rjust(gutter), '34')} {bar} {_shown(rows[number - 1], 0)[0]}".rstrip()
+        for number in range(max(1, place.line - context), place.line)
+        if rows[number - 1].strip()
+    ]
     row = rows[place.line - 1]
     shown, offset = _shown(row, place.column - 1)
     end = place.end_column - 1 if place.end_line == place.line else len(row.rstrip())
@@ -177,4 +193,6 @@ def _shown(row: str, column: int) -> tuple[str, int]:
 
 def _width(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )

@@ -10,7 +10,9 @@ import typer
 
 from flowctl.cli.invocation import invocation
 
-Kind = Literal["resource", "settings", "workflow", "segment", "message", "score", "survey", "geofence", "test", "assumptions"]
+Kind = Literal[
+    "resource", "settings", "workflow", "segment", "message", "score", "survey", "geofence", "test", "assumptions"
+]
 EXAMPLES = """\
 flowctl schema --out .flowctl                 both schemas into a folder
 flowctl schema --kind workflow                one kind, to stdout
@@ -19,14 +21,22 @@ flowctl schema --kind workflow                one kind, to stdout
 
 def command(
     ctx: typer.Context,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Write flowctl.schema.json and flowctl-settings.schema.json there.")] = "",
-    kind: Annotated[Kind, typer.Option("--kind", help="What the schema describes: `resource` is any file but flowctl.yaml, which is `settings`.")] = "resource",
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="DIR", help="Write flowctl.schema.json and flowctl-settings.schema.json there."),
+    ] = "",
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            "--kind", help="What the schema describes: `resource` is any file but flowctl.yaml, which is `settings`."
+        ),
+    ] = "resource",
 ) -> int:
     """Write JSON Schemas, so that editors complete the files.
 
     They catch misspelt keys and wrong values while you type; `flowctl validate` knows more: names, fields, types.
     """
-    from flowctl.language.schema import RESOURCE_FILE, SETTINGS_FILE, kind_schema, resource_schema, settings_schema  # noqa: PLC0415 - models are heavy
+    from flowctl.language.schema import RESOURCE_FILE, SETTINGS_FILE, kind_schema, resource_schema, settings_schema
 
     if not out:
         chosen = resource_schema() if kind == "resource" else kind_schema(kind)

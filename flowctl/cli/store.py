@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowctl.failure import UsageFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from flowctl.cli.invocation import Invocation
     from flowctl.store.database import Store
@@ -79,3 +79,22 @@ def _expanded(text: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+@contextmanager
+def planned(said: Invocation) -> Iterator[Store]:
+    """The project's store to try things on and take them back; an empty one in memory where there is none yet."""
+    from flowctl.store.database import open_store  # noqa: PLC0415 - no SQL for --help
+
+    root = said.root()
+    where = location(root, said.environment)
+    path = Path(where.removeprefix("sqlite:///"))
+    if where != ":memory:" and not (root / path).exists():
+        store = open_store(":memory:", create=True)
+        try:
+            yield store
+        finally:
+            store.close()
+        return
+    with opened(said) as store:
+        yield store

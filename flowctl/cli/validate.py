@@ -25,7 +25,12 @@ flowctl validate --format json | jq .     for a program
 
 def command(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Show only what is wrong in these files and folders.", show_default=False)] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATHS]...", help="Show only what is wrong in these files and folders.", show_default=False
+        ),
+    ] = None,
     style: Annotated[Format, typer.Option("--format", help="How to show the faults.")] = "text",
 ) -> int:
     """Say whether the files can run: syntax, values, names.
@@ -35,10 +40,16 @@ def command(
     said = invocation(ctx)
     project = said.project()
     wanted = [_inside(project.root, said.directory, path) for path in paths or []]
-    shown = [problem for problem in project.problems if not wanted or any(_below(problem.place.path, path) for path in wanted)]
+    shown = [
+        problem
+        for problem in project.problems
+        if not wanted or any(_below(problem.place.path, path) for path in wanted)
+    ]
     errors = sum(problem.severity == "error" for problem in shown)
     if style == "json":
-        render.document("problems", {"problems": [render.as_data(problem) for problem in shown], "summary": _counts(project, shown)})
+        render.document(
+            "problems", {"problems": [render.as_data(problem) for problem in shown], "summary": _counts(project, shown)}
+        )
         return 1 if errors else 0
     render.problems(shown, project.sources, style)
     said.say(_summary(project, shown))
@@ -62,7 +73,7 @@ def _inside(root: Path, directory: Path, path: str) -> str:
 
 
 def _below(path: str, folder: str) -> bool:
-    return folder == "." or path == folder or path.startswith(f"{folder}/")
+    return folder in (".", path) or path.startswith(f"{folder}/")
 
 
 def _counts(project: Project, shown: list[Problem]) -> dict[str, Any]:
@@ -75,13 +86,15 @@ def _counts(project: Project, shown: list[Problem]) -> dict[str, Any]:
 
 
 def _summary(project: Project, shown: list[Problem]) -> str:
-    from flowctl.project.find import misnamed  # noqa: PLC0415 - not needed for JSON
+    from flowctl.project.find import misnamed
 
     counts = _counts(project, shown)
     verdict = render.plural(counts["errors"], "error") if counts["errors"] else "no errors"
     if counts["warnings"]:
         verdict += f", {render.plural(counts['warnings'], 'warning')}"
-    checked = f"checked {render.plural(counts['files'], 'file')}, {render.plural(counts['workflows'], 'workflow')}: {verdict}"
+    checked = (
+        f"checked {render.plural(counts['files'], 'file')}, {render.plural(counts['workflows'], 'workflow')}: {verdict}"
+    )
     if odd := misnamed(project.root, project.settings.exclude):
         checked = f"not read: {odd[0]}{' …' if len(odd) > 1 else ''}: flowctl reads .yaml, not .yml\n{checked}"
     return checked

@@ -366,7 +366,7 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
     connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
     _judge_segments(connection, project, compiled, now)
     if newest is None:
-        start_cursors(connection)
+        start_cursors(connection, now)
         connection.execute("INSERT INTO cursors (name, value) VALUES ('tick', ?)", (now,))
     return Release(id=release_id, commit=commit, new=tuple(new), changed=tuple(changed), unchanged=tuple(unchanged), gone=tuple(gone))
 

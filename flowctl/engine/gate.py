@@ -102,7 +102,11 @@ class Gate:
             stop=stop,
         )
         judge_leaving(self._connection, self._runtime, self._now)
-        self._verdict("gone", "EXISTS (SELECT 1 FROM enrollments e WHERE e.id = g.eid AND (e.ended_at IS NOT NULL OR e.pc != g.pc))")
+        self._verdict(
+            "gone",
+            "EXISTS (SELECT 1 FROM enrollments e WHERE e.id = g.eid AND (e.ended_at IS NOT NULL OR e.pc != g.pc)) "
+            "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = g.id AND o.reason = 'resend')",
+        )
         self._pause()
         self._verdict("expired", "g.expires_at <= :now")
         self._people()

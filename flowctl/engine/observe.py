@@ -19,19 +19,24 @@ ROWS_MAX = 20_000  # new facts of a kind that one look takes in hand: a transact
 _ENTERED_OR_LEFT = "1, 11, 16, 17, 18"
 
 _TABLES = (
-    "CREATE TEMP TABLE IF NOT EXISTS fact_events (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, type INTEGER NOT NULL, "
-    "at INTEGER NOT NULL, props TEXT, enrollment_id INTEGER)",
+    """CREATE TEMP TABLE IF NOT EXISTS fact_events (
+      id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, type INTEGER NOT NULL, at INTEGER NOT NULL, props TEXT, enrollment_id INTEGER
+    )""",
     "CREATE INDEX IF NOT EXISTS temp.fact_events_type ON fact_events (type)",
-    "CREATE TEMP TABLE IF NOT EXISTS fact_changes (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, field TEXT NOT NULL, old, new, "
-    "at INTEGER NOT NULL, enrollment_id INTEGER)",
-    "CREATE TEMP TABLE IF NOT EXISTS fact_statuses (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, message INTEGER NOT NULL, "
-    "status INTEGER NOT NULL, at INTEGER NOT NULL, outbox_id INTEGER, enrollment_id INTEGER, channel INTEGER, link TEXT)",
+    """CREATE TEMP TABLE IF NOT EXISTS fact_changes (
+      id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, field TEXT NOT NULL, old, new, at INTEGER NOT NULL, enrollment_id INTEGER
+    )""",
+    """CREATE TEMP TABLE IF NOT EXISTS fact_statuses (
+      id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, message INTEGER NOT NULL, status INTEGER NOT NULL, at INTEGER NOT NULL,
+      outbox_id INTEGER, enrollment_id INTEGER, channel INTEGER, link TEXT
+    )""",
     "CREATE TEMP TABLE IF NOT EXISTS fact_contacts (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, imported INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS fact_cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS candidates (contact_id INTEGER PRIMARY KEY, at INTEGER NOT NULL, live INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS judged (contact_id INTEGER PRIMARY KEY, inside INTEGER NOT NULL, was INTEGER NOT NULL)",
-    "CREATE TEMP TABLE IF NOT EXISTS zone_then (zone INTEGER PRIMARY KEY, today TEXT NOT NULL, weekday INTEGER NOT NULL, "
-    "minute INTEGER NOT NULL)",
+    """CREATE TEMP TABLE IF NOT EXISTS zone_then (
+      zone INTEGER PRIMARY KEY, today TEXT NOT NULL, weekday INTEGER NOT NULL, minute INTEGER NOT NULL
+    )""",
     "CREATE TEMP TABLE IF NOT EXISTS zone_moved (zone INTEGER PRIMARY KEY, was TEXT NOT NULL, today TEXT NOT NULL, at INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS full_members (contact_id INTEGER PRIMARY KEY)",
 )
@@ -112,8 +117,8 @@ def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int
     after["events"] = hi
     for source in _SOURCES:
         more |= _collect(connection, source, cursors, after, t0, t1, rows_max)
-    for name, table in (("journal", "journal"), ("transitions", "transitions")):
-        after[name] = _newest(connection, table)
+    for name in ("journal", "transitions"):
+        after[name] = _newest(connection, name)
     if not more:  # contacts beyond it came with an import that is still being looked at
         after["contacts.existing"] = after["contacts"]
     connection.executemany("INSERT INTO fact_cursors VALUES (?, ?)", after.items())
@@ -137,14 +142,12 @@ def advance_cursors(connection: sqlite3.Connection) -> None:
     )
 
 
-def start_cursors(connection: sqlite3.Connection) -> None:
-    """Everything there is now is history: for the first release, whose segments were just judged in full."""
-    _prepare(connection)
-    tables = {"events": "events", "journal": "journal", "transitions": "transitions"}
-    newest = {name: _newest(connection, table) for name, table in tables.items()}
+def start_cursors(connection: sqlite3.Connection, now: int) -> None:
+    """Everything up to `now` is history: for the first release, whose segments were just judged in full."""
+    newest = {name: _newest(connection, name) for name in ("events", "journal", "transitions")}
     for source in _SOURCES:
-        newest[source.name] = newest[f"{source.name}.seen"] = _newest(connection, source.table)
-    newest["contacts.existing"] = newest["contacts"]
+        newest[source.name], newest[f"{source.name}.seen"] = _done(connection, source, 0, now), _newest(connection, source.table)
+    newest["contacts.existing"] = _newest(connection, "contacts")
     connection.executemany(
         "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", newest.items()
     )
@@ -179,8 +182,7 @@ def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -
     """
     _prepare(connection)
     refresh_zones(connection, now)
-    for name in {name for probe in plan.probes if probe.kind == "moment" for name in probe.names}:
-        connection.execute(f'CREATE INDEX IF NOT EXISTS "contacts_moment_{name}" ON contacts ("{name}")')
+    make_indexes(connection, plan.probes)
     connection.execute("DELETE FROM full_members")
     connection.execute(f"INSERT INTO full_members {plan.full}", {"now": now})
     mine = {"segment": plan.id, "now": now}
@@ -200,6 +202,12 @@ def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -
     connection.execute(f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({new})", mine)
     connection.execute("DELETE FROM full_members")
     return written
+
+
+def make_indexes(connection: sqlite3.Connection, probes: Iterable[Probe]) -> None:
+    """Make the indexes that probes of datetime fields need; at apply, for what `judge_in_full` does not see."""
+    for name in sorted({name for probe in probes if probe.kind == "moment" for name in probe.names}):
+        connection.execute(f'CREATE INDEX IF NOT EXISTS "contacts_moment_{name}" ON contacts ("{name}")')
 
 
 class _Slice:
@@ -229,7 +237,7 @@ class _Slice:
         if not parts:
             return 0
         return self.connection.execute(
-            f"INSERT INTO candidates SELECT contact_id, max(at), max(live) FROM ({' UNION ALL '.join(parts)}) GROUP BY contact_id",
+            f"INSERT INTO candidates SELECT contact_id, max(at), max(live) FROM ({' UNION ALL '.join(parts)}) GROUP BY +contact_id",
             self.params,
         ).rowcount
 
@@ -352,12 +360,16 @@ def _collect(
             f"AND (id > :seen OR +{at} > :t0)",
             {"done": done, "seen": seen, "hi": hi, "t0": t0, "t1": t1},
         )
-        first = connection.execute(
-            f"SELECT min(id) FROM {source.table} WHERE id > ? AND id <= ? AND +{at} > ?", (done, hi, t1)
-        ).fetchone()[0]
-        done = hi if first is None else first - 1
+        done = min(_done(connection, source, done, t1), hi)
     after[source.name], after[f"{source.name}.seen"] = done, hi
     return more
+
+
+def _done(connection: sqlite3.Connection, source: _Source, after: int, now: int) -> int:
+    """The id before the first one whose time is ahead."""
+    query = f"SELECT min(id) - 1 FROM {source.table} WHERE id > ? AND +{source.at} > ?"
+    first: int | None = connection.execute(query, (after, now)).fetchone()[0]
+    return _newest(connection, source.table) if first is None else first
 
 
 def _upto(connection: sqlite3.Connection, table: str, seen: int, rows_max: int) -> tuple[int, bool]:

@@ -131,7 +131,7 @@ class _Preparation:
         sender = self._sender(channel, variant)
         if getattr(variant, "attach", None):
             self._found(
-                variant.place_of("attach"), "RUN001", "not-yet-run", "attachments are not sent yet", "take `attach` out"
+                variant.place_of("attach"), "RUN001", "does-not-run-yet", "attachments are not sent yet", "take `attach` out"
             )
         if channel == "email":
             return {"sender": sender, "subject": self._subject(variant), "bodies": self._bodies(variant, sender)}
@@ -139,7 +139,7 @@ class _Preparation:
             self._found(
                 variant.place_of("file"),
                 "RUN001",
-                "not-yet-run",
+                "does-not-run-yet",
                 f"a file as body of {channel} is not sent yet",
                 "use `text`",
             )
@@ -264,7 +264,7 @@ class _Preparation:
             return set()
         for name in sorted(used - NAMES):
             if name in _NOT_YET:
-                self._found(place, "RUN001", "not-yet-run", f"`{name}` in a message is not run yet")
+                self._found(place, "RUN001", "does-not-run-yet", f"`{name}` in a message is not run yet")
                 continue
             near = difflib.get_close_matches(name, NAMES, n=1)
             self._found(

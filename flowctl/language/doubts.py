@@ -29,7 +29,15 @@ def ambiguous(root: Node) -> Iterator[Problem]:
         if scalar.plain and isinstance(scalar.value, str) and (other := other_reading(scalar.raw)):
             fix = Fix(title="quote it", edits=(Edit(place=scalar.place, text=quoted(scalar.raw)),), safe=True)
             message = f"`{scalar.raw}` is text here, but other YAML readers take it for {other}"
-            yield Problem(code="YML003", slug="ambiguous-scalar", severity="warning", message=message, place=scalar.place, help=f"write {quoted(scalar.raw)}", fix=fix)
+            yield Problem(
+                code="YML003",
+                slug="ambiguous-scalar",
+                severity="warning",
+                message=message,
+                place=scalar.place,
+                help=f"write {quoted(scalar.raw)}",
+                fix=fix,
+            )
 
 
 def swallowed(root: Mapping, text: str) -> Iterator[Problem]:
@@ -52,8 +60,14 @@ def swallowed(root: Mapping, text: str) -> Iterator[Problem]:
                 row = rows[line - 1]
                 if _CONTINUED.match(row.strip()):
                     start = len(row) - len(row.lstrip()) + 1
-                    place = Place(path=scalar.place.path, line=line, column=start, end_line=line, end_column=len(row.rstrip()) + 1)
-                    yield _swallowed(place, "this line became part of the text above it", "indent it less if it is a line of its own; else put the whole text between quotes")
+                    place = Place(
+                        path=scalar.place.path, line=line, column=start, end_line=line, end_column=len(row.rstrip()) + 1
+                    )
+                    yield _swallowed(
+                        place,
+                        "this line became part of the text above it",
+                        "indent it less if it is a line of its own; else put the whole text between quotes",
+                    )
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
@@ -70,4 +84,12 @@ def scalars(node: Node) -> Iterator[Scalar]:
 
 
 def _swallowed(place: Place, message: str, help_: str) -> Problem:
-    return Problem(code="YML009", slug="swallowed-text", severity="warning", confidence="possible", message=message, place=place, help=help_)
+    return Problem(
+        code="YML009",
+        slug="swallowed-text",
+        severity="warning",
+        confidence="possible",
+        message=message,
+        place=place,
+        help=help_,
+    )

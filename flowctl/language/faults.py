@@ -5,8 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from flowctl.language.locating import locate
 from flowctl.language.problem import Edit, Fix, Place, Problem
-from flowctl.language.source import Block, Items, Mapping, Node, Scalar, Sequence, Text, locate
+from flowctl.language.source import Block, Items, Mapping, Node, Scalar, Sequence, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,10 @@ _PATTERNS = {
     "^[a-z0-9]+(-[a-z0-9]+)*$": ("a name in small letters, digits and hyphens", "cart-recovery"),
     "^[a-z][a-z0-9_]*$": ("a name in small letters, digits and underscores", "first_name"),
     "^[a-z][a-z0-9_-]*$": ("a step's id in small letters, digits, hyphens and underscores", "reminder"),
-    r"^(now|(trigger|contact|data|input)(\.[A-Za-z0-9_]+)+)$": ("where a value comes from: trigger.x, contact.x, data.x, input.x or now", "contact.due_date"),
+    r"^(now|(trigger|contact|data|input)(\.[A-Za-z0-9_]+)+)$": (
+        "where a value comes from: trigger.x, contact.x, data.x, input.x or now",
+        "contact.due_date",
+    ),
 }
 _EXAMPLES = {
     "goal": "goal: {event: purchase_completed, within: 7d}",
@@ -69,8 +73,27 @@ _EXAMPLES = {
     "send": "send: my-message",
     "exit": "exit: not interested",
 }
-_TYPE_INSTEAD = {"string": "text", "str": "text", "int": "integer", "float": "number", "bool": "boolean", "timestamp": "datetime", "enum": "choice", "list": "tags"}
-_INSTEAD = {"and": "all", "or": "any", "none": "not", "delay": "wait", "sleep": "wait", "pause": "wait", "email": "send", "sms": "send", "otherwise": "else"}
+_TYPE_INSTEAD = {
+    "string": "text",
+    "str": "text",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "timestamp": "datetime",
+    "enum": "choice",
+    "list": "tags",
+}
+_INSTEAD = {
+    "and": "all",
+    "or": "any",
+    "none": "not",
+    "delay": "wait",
+    "sleep": "wait",
+    "pause": "wait",
+    "email": "send",
+    "sms": "send",
+    "otherwise": "else",
+}
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -98,7 +121,15 @@ def unknown_key(key: Scalar, *, near: str, what: str = "key", help_: str = "") -
     fix = Fix(title=f"write `{near}`", edits=(Edit(place=key.place, text=near),), safe=False) if near else None
     hint = f"; did you mean `{near}`?" if near else ""
     label = f"did you mean `{near}`?" if near else f"no such {what}"
-    return Problem(code="YML006", slug="unknown-key", message=f"unknown {what} `{key.value}`{hint}", place=key.place, label=label, help=help_, fix=fix)
+    return Problem(
+        code="YML006",
+        slug="unknown-key",
+        message=f"unknown {what} `{key.value}`{hint}",
+        place=key.place,
+        label=label,
+        help=help_,
+        fix=fix,
+    )
 
 
 def found(value: object) -> str:
@@ -143,7 +174,7 @@ class Faults:
             made.append(self._problem([part[0] for part in group], node, key, walked))
         return sorted(made, key=lambda problem: problem.place)
 
-    def _locate(self, item: Any) -> tuple[Node, Scalar | None, tuple[str | int, ...]]:  # noqa: ANN401 - pydantic's ErrorDetails
+    def _locate(self, item: Any) -> tuple[Node, Scalar | None, tuple[str | int, ...]]:
         value, loc = item["input"], item["loc"]
         if item["type"] == "missing" and isinstance(value, Block):
             _, key, walked = locate(self.root, loc[:-1], value)
@@ -175,7 +206,7 @@ class Faults:
     # --- keys
 
     def _missing(self, name: str, node: Node, key: Scalar | None) -> Problem:
-        assert isinstance(node, Mapping)  # noqa: S101 - pydantic misses keys in mappings only
+        assert isinstance(node, Mapping)  # noqa: S101 - told to mypy; the caller asked
         where = f" in `{key.value}`" if key is not None else ""
         first = next(iter(node.entries.values()), None)
         place = first.key.place if first else node.place
@@ -188,39 +219,48 @@ class Faults:
         parent = self._at(walked[:-1])
         expected = self._expected(parent)
         name = str(key.value)
-        if rival := self._rival(parent, name):
-            return rival(key)
+        if rival := self._rival(parent, key):
+            return rival
         near = _instead(name, expected) or nearest(name, expected)
         value = parent.entries[name].value if isinstance(parent, Mapping) and name in parent.entries else None
         if not near and isinstance(value, Scalar) and value.value is None and not value.raw and " " in name:
-            return invalid(key.place, f"a comma or `:` in an unquoted text made a key of `{name}`", help_='put the whole text between quotes: "…"')
+            return invalid(
+                key.place,
+                f"a comma or `:` in an unquoted text made a key of `{name}`",
+                help_='put the whole text between quotes: "…"',
+            )
         if not near and (owner := self._enclosing(walked[:-1], name)):
             return unknown_key(key, near="", help_=f"`{name}` belongs to `{owner}`, further out: indent it less")
         present = set(parent.entries) if isinstance(parent, Mapping) else set()
         free = [one for one in expected if one not in present]
         return unknown_key(key, near=near, help_=f"here may stand {listed(free)}" if free else "")
 
-    def _rival(self, parent: Node, name: str) -> Any:  # noqa: ANN401 - a function or None
+    def _rival(self, parent: Node, key: Scalar) -> Problem | None:
         """Where a block has two verbs, subjects or kinds, say that instead."""
-        from flowctl.language.conditions import SUBJECTS  # noqa: PLC0415 - loaded anyway where there is a fault
-        from flowctl.language.steps import VERBS  # noqa: PLC0415
-        from flowctl.language.triggers import KINDS  # noqa: PLC0415
+        from flowctl.language.conditions import SUBJECTS  # noqa: PLC0415 - loaded only where it is needed
+        from flowctl.language.steps import VERBS  # noqa: PLC0415 - loaded only where it is needed
+        from flowctl.language.triggers import KINDS  # noqa: PLC0415 - loaded only where it is needed
 
         for model in self.seen.get(id(parent), []):
             for attribute, names, what, help_ in (
                 ("verb", VERBS, "a step does one thing", "make two steps of it, each with its own `-`"),
-                ("subject", SUBJECTS, "a condition asks one thing", "put both under `all:` or `any:`, each with its own `-`"),
+                (
+                    "subject",
+                    SUBJECTS,
+                    "a condition asks one thing",
+                    "put both under `all:` or `any:`, each with its own `-`",
+                ),
                 ("kind", KINDS, "a trigger has one cause", "make two triggers of it, each with its own `-`"),
             ):
                 mine = getattr(model, attribute, None)
-                if isinstance(mine, str) and name in names and mine != name:
-                    return lambda key, what=what, mine=mine, help_=help_: invalid(key.place, f"{what}; found `{mine}` and `{name}`", help_=help_)
+                if isinstance(mine, str) and key.value in names and mine != key.value:
+                    return invalid(key.place, f"{what}; found `{mine}` and `{key.value}`", help_=help_)
         return None
 
-    def _no_tag(self, item: Any, node: Node, key: Scalar | None) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails
-        from flowctl.language.conditions import SUBJECTS  # noqa: PLC0415 - see _rival
-        from flowctl.language.steps import VERBS  # noqa: PLC0415
-        from flowctl.language.triggers import KINDS  # noqa: PLC0415
+    def _no_tag(self, item: Any, node: Node, key: Scalar | None) -> Problem:
+        from flowctl.language.conditions import SUBJECTS  # noqa: PLC0415 - loaded only where it is needed
+        from flowctl.language.steps import VERBS  # noqa: PLC0415 - loaded only where it is needed
+        from flowctl.language.triggers import KINDS  # noqa: PLC0415 - loaded only where it is needed
 
         what, names = {
             "verb()": ("step", VERBS),
@@ -237,10 +277,18 @@ class Faults:
             first = next(iter(node.entries.values()))
             return unknown_key(first.key, near="", what=what, help_=expected)
         if what == "condition" and isinstance(node, Sequence):
-            return invalid(node.place, "a list is no condition", help_="put it under `all:` (every one must hold) or `any:` (at least one)")
+            return invalid(
+                node.place,
+                "a list is no condition",
+                help_="put it under `all:` (every one must hold) or `any:` (at least one)",
+            )
         where = f" in `{key.value}`" if key is not None else ""
         if isinstance(node, Scalar) and node.value in names:
-            return invalid(node.place, f"the {what} `{node.value}` lacks its `:` and what comes behind it", help_=f"write `{node.value}: …`")
+            return invalid(
+                node.place,
+                f"the {what} `{node.value}` lacks its `:` and what comes behind it",
+                help_=f"write `{node.value}: …`",
+            )
         return invalid(node.place, f"{found(item['input'])} is no {what}{where}", help_=expected)
 
     # --- values
@@ -252,35 +300,59 @@ class Faults:
             above = next((part for part in reversed(walked[:-1]) if isinstance(part, str)), "the file")
             node, name = key, f"a key of `{above}`"
         own = next((item for item in items if item["type"] == "value_error"), None)
-        choices = [word for item in items if item["type"] == "literal_error" for word in _words(item["ctx"]["expected"])]
+        choices = [
+            word for item in items if item["type"] == "literal_error" for word in _words(item["ctx"]["expected"])
+        ]
         types = list(dict.fromkeys(_TYPES[item["type"]] for item in items if item["type"] in _TYPES))
         place = self._narrow(node)
         if own is not None:
             message = str(own["ctx"]["error"])
             instead = f"; or {listed(choices)}" if choices else ""
-            return invalid(place, f"{message}{instead}", label=f"`{key.value}`" if key is not None and isinstance(node, Mapping) and len(message) > SHOWN_CHARACTERS_MAX else "")
+            return invalid(
+                place,
+                f"{message}{instead}",
+                label=f"`{key.value}`"
+                if key is not None and isinstance(node, Mapping) and len(message) > SHOWN_CHARACTERS_MAX
+                else "",
+            )
         if choices and not types:
             near = nearest(value, choices) if isinstance(value, str) else ""
             if isinstance(value, str) and _TYPE_INSTEAD.get(value) in choices:
                 near = _TYPE_INSTEAD[value]
             label = f"did you mean `{near}`?" if near else ""
-            return invalid(place, f"{name} cannot be {found(value).removeprefix('the text ').removeprefix('the number ')}; expected {listed(choices)}", label=label)
+            return invalid(
+                place,
+                f"{name} cannot be {found(value).removeprefix('the text ').removeprefix('the number ')}; expected {listed(choices)}",
+                label=label,
+            )
         if types:
             expected = listed([*types, *choices])
-            return invalid(place, f"{name} must be {expected}; found {found(value)}", help_=self._type_help(types, node, key))
+            return invalid(
+                place, f"{name} must be {expected}; found {found(value)}", help_=self._type_help(types, node, key)
+            )
         return self._bound(items[0], name, place)
 
-    def _bound(self, item: Any, name: str, place: Place) -> Problem:  # noqa: ANN401 - pydantic's ErrorDetails
+    def _bound(self, item: Any, name: str, place: Place) -> Problem:
         context = item.get("ctx", {})
         match item["type"]:
             case "string_pattern_mismatch":
                 what, example = _PATTERNS.get(context["pattern"], ("a text of the right form", ""))
-                return invalid(place, f"{found(item['input'])} is not {what}", help_=f"write it like {example}" if example else "")
+                return invalid(
+                    place, f"{found(item['input'])} is not {what}", help_=f"write it like {example}" if example else ""
+                )
             case "too_short":
                 least = context["min_length"]
-                example = _EXAMPLES.get(name.strip("`"))
-                help_ = f"write it like `{example}`" if example else "add to it, or leave the key out" if not context["actual_length"] else ""
-                return invalid(place, f"{name} needs at least {least}; found {context['actual_length'] or 'none'}", help_=help_)
+                sample = _EXAMPLES.get(name.strip("`"))
+                help_ = (
+                    f"write it like `{sample}`"
+                    if sample
+                    else "add to it, or leave the key out"
+                    if not context["actual_length"]
+                    else ""
+                )
+                return invalid(
+                    place, f"{name} needs at least {least}; found {context['actual_length'] or 'none'}", help_=help_
+                )
             case "too_long":
                 return invalid(place, f"{name} takes at most {context['max_length']}; found {context['actual_length']}")
             case "string_too_long":
@@ -341,8 +413,10 @@ class Faults:
             node = self._at(walked[:length])
             if name in self._expected(node):
                 models = self.seen.get(id(node), [])
-                verb = next((model.verb for model in models if isinstance(getattr(model, "verb", None), str)), "")
-                return verb or next((str(part) for part in reversed(walked[:length]) if isinstance(part, str)), "the file")
+                verb = next((str(found) for model in models if (found := getattr(model, "verb", ""))), "")
+                return verb or next(
+                    (str(part) for part in reversed(walked[:length]) if isinstance(part, str)), "the file"
+                )
         return ""
 
     def _at(self, walked: tuple[str | int, ...]) -> Node:

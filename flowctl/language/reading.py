@@ -8,10 +8,9 @@ from importlib import import_module
 from pydantic import ValidationError
 
 from flowctl.language.faults import Faults, nearest, unknown_key
-from flowctl.language.problem import Place, Problem, Related
 from flowctl.language.model import Model
+from flowctl.language.problem import Place, Problem, Related
 from flowctl.language.source import Entry, Mapping, Scalar, Sequence, plain
-
 
 SINGULAR = {
     "workflow": "workflow",
@@ -72,7 +71,9 @@ def read_settings(root: Mapping) -> Reading:
     """Read flowctl.yaml's root."""
     model, problems = validate(model_of(SETTINGS), root)
     name, place = _name(root, "project")
-    return Reading(declarations=(Declaration(kind=SETTINGS, name=name, place=place, model=model),), problems=tuple(problems))
+    return Reading(
+        declarations=(Declaration(kind=SETTINGS, name=name, place=place, model=model),), problems=tuple(problems)
+    )
 
 
 def validate(model: type[Model], root: Mapping) -> tuple[Model | None, list[Problem]]:
@@ -120,20 +121,38 @@ def _blocks_of(key: str, entry: Entry) -> tuple[list[Mapping], list[Problem]]:
             if isinstance(item, Mapping):
                 blocks.append(item)
             else:
-                problems.append(_invalid(item.place, "a test is a block of keys", "begin it with `- test: what it shows`"))
+                problems.append(
+                    _invalid(item.place, "a test is a block of keys", "begin it with `- test: what it shows`")
+                )
         return blocks, problems
     if not isinstance(value, Mapping):
-        return [], [_invalid(value.place, f"`{key}:` is a block of names, each with its own keys", f"write a name and `:` below `{key}:`")]
+        return [], [
+            _invalid(
+                value.place,
+                f"`{key}:` is a block of names, each with its own keys",
+                f"write a name and `:` below `{key}:`",
+            )
+        ]
     for name, inner in value.entries.items():
         if not isinstance(inner.value, Mapping):
-            problems.append(_invalid(inner.key.place, f"`{name}` says nothing", f"write the keys of the {kind} below it, indented"))
+            problems.append(
+                _invalid(inner.key.place, f"`{name}` says nothing", f"write the keys of the {kind} below it, indented")
+            )
             continue
         if kind in inner.value.entries:
             again = inner.value.entries[kind].key
-            problems.append(_invalid(again.place, f"the {kind} is named twice: `{name}` and `{kind}:`", f"delete `{kind}:`; below `{key}:` the key is the name"))
+            problems.append(
+                _invalid(
+                    again.place,
+                    f"the {kind} is named twice: `{name}` and `{kind}:`",
+                    f"delete `{kind}:`; below `{key}:` the key is the name",
+                )
+            )
             continue
         start, end = inner.key.place, inner.value.place
-        place = Place(path=start.path, line=start.line, column=start.column, end_line=end.end_line, end_column=end.end_column)
+        place = Place(
+            path=start.path, line=start.line, column=start.column, end_line=end.end_line, end_column=end.end_column
+        )
         named = Entry(key=inner.key, value=inner.key)
         blocks.append(Mapping(entries={kind: named, **inner.value.entries}, place=place))
     return blocks, problems
@@ -152,7 +171,10 @@ def _names_only(root: Mapping, keys: list[str]) -> tuple[Declaration, ...]:
     for key in keys:
         kind, value = SINGULAR[key], root.entries[key].value
         if isinstance(value, Mapping):
-            found += [Declaration(kind=kind, name=name, place=entry.key.place, model=None) for name, entry in value.entries.items()]
+            found += [
+                Declaration(kind=kind, name=name, place=entry.key.place, model=None)
+                for name, entry in value.entries.items()
+            ]
         elif key == SINGULAR[key]:
             name, place = _name(root, key)
             found.append(Declaration(kind=kind, name=name, place=place, model=None))
@@ -168,19 +190,38 @@ def _nothing_known(root: Mapping) -> Problem:
     for entry in root.entries.values():
         if near := nearest(entry.key.value, SINGULAR):
             return unknown_key(entry.key, near=near, help_=help_)
-    return Problem(code="YML006", slug="unknown-key", message=f"the file declares nothing flowctl knows; it begins with `{first.key.value}`", place=first.key.place, help=help_)
+    return Problem(
+        code="YML006",
+        slug="unknown-key",
+        message=f"the file declares nothing flowctl knows; it begins with `{first.key.value}`",
+        place=first.key.place,
+        help=help_,
+    )
 
 
 def _two_kinds(root: Mapping, keys: list[str]) -> Problem:
     first, second = (root.entries[key].key for key in keys[:2])
     related = (Related(place=first.place, label=f"`{first.value}` is declared here"),)
     message = f"a file declares one thing; this one declares `{first.value}` and `{second.value}`"
-    return Problem(code="YML007", slug="invalid-value", message=message, place=second.place, related=related, help="move one of them to a file of its own")
+    return Problem(
+        code="YML007",
+        slug="invalid-value",
+        message=message,
+        place=second.place,
+        related=related,
+        help="move one of them to a file of its own",
+    )
 
 
 def _beside(key: Scalar, plural: str) -> Problem:
     help_ = f"indent it below the name it belongs to, or leave only `{plural}:` at the margin"
-    return Problem(code="YML006", slug="unknown-key", message=f"`{key.value}` cannot stand beside `{plural}:`", place=key.place, help=help_)
+    return Problem(
+        code="YML006",
+        slug="unknown-key",
+        message=f"`{key.value}` cannot stand beside `{plural}:`",
+        place=key.place,
+        help=help_,
+    )
 
 
 def _invalid(place: Place, message: str, help_: str) -> Problem:

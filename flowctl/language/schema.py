@@ -24,8 +24,15 @@ def resource_schema() -> Json:
     properties: Json = {}
     for key, kind in SINGULAR.items():
         name = model_of(kind).__name__
-        branches.append({"if": {"required": [key]}, "then": {"$ref": f"#/$defs/{name}"} if key == kind else _plural(key, name, definitions)})
-        properties[key] = {"description": definitions[name].get("description", "") if key == kind else f"several {kind}s in one file"}
+        branches.append(
+            {
+                "if": {"required": [key]},
+                "then": {"$ref": f"#/$defs/{name}"} if key == kind else _plural(key, name, definitions),
+            }
+        )
+        properties[key] = {
+            "description": definitions[name].get("description", "") if key == kind else f"several {kind}s in one file"
+        }
     return {
         "$schema": DIALECT,
         "title": "a flowctl file",
@@ -50,7 +57,7 @@ def settings_schema() -> Json:
 
 
 def _definitions(models: list[type[Model]]) -> Json:
-    from pydantic.json_schema import models_json_schema  # noqa: PLC0415 - only here
+    from pydantic.json_schema import models_json_schema  # noqa: PLC0415 - loaded only where it is needed
 
     _, top = models_json_schema([(model, "validation") for model in models], by_alias=True)
     definitions: Json = {name: _clean(schema) for name, schema in top["$defs"].items()}
@@ -64,7 +71,7 @@ def _definitions(models: list[type[Model]]) -> Json:
     return definitions
 
 
-def _clean(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def _clean(schema: Any) -> Any:
     """Without titles and `default: null`; `oneOf` as `anyOf`, since a value that fits two ways is fine."""
     if isinstance(schema, list):
         return [_clean(item) for item in schema]
@@ -72,7 +79,11 @@ def _clean(schema: Any) -> Any:  # noqa: ANN401 - JSON
         return schema
     cleaned: Json = {}
     for key, value in schema.items():
-        if key == "title" and isinstance(value, str) or key == "default" and value is None or key == "discriminator":
+        if (
+            (key == "title" and isinstance(value, str))
+            or (key == "default" and value is None)
+            or key == "discriminator"
+        ):
             continue
         if key in ("properties", "$defs"):
             cleaned[key] = {name: _clean(inner) for name, inner in value.items()}
@@ -85,7 +96,7 @@ def _clean(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return cleaned
 
 
-def _renamed(schema: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+def _renamed(schema: Any, names: dict[str, str]) -> Any:
     if isinstance(schema, list):
         return [_renamed(item, names) for item in schema]
     if not isinstance(schema, dict):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 64
 NODES_MAX = 50_000
-WALKS_MAX = 2_000  # ways through a `loc` that `locate` tries; the likely ones come first
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what libyaml counts as the end of a line
@@ -90,7 +89,7 @@ def parse(path: str, data: bytes) -> tuple[Mapping | None, list[Problem]]:
 
 def parse_text(path: str, text: str) -> tuple[Mapping | None, list[Problem]]:
     """Like `parse`, for text that `decode` gave."""
-    from flowctl.language.syntax import MarkedYAMLError, describe, events  # noqa: PLC0415 - 24 ms of PyYAML, only when files are read
+    from flowctl.language.syntax import MarkedYAMLError, describe, events  # noqa: PLC0415 - loaded only where it is needed
 
     builder = _Builder(path, text)
     try:
@@ -99,10 +98,15 @@ def parse_text(path: str, text: str) -> tuple[Mapping | None, list[Problem]]:
                 return None, builder.problems
     except MarkedYAMLError as error:
         fault = describe(path, text, error)
-        told = any(problem.place.line == fault.place.line for problem in builder.problems)  # the first fault of a line is the cause
+        told = any(
+            problem.place.line == fault.place.line for problem in builder.problems
+        )  # the first fault of a line is the cause
         return None, builder.problems if told else [*builder.problems, fault]
-    except Exception as error:  # noqa: BLE001 - whatever a YAML library stumbles over is a fault of the file, not a crash of ours
-        return None, [*builder.problems, _problem("YML001", Place(path=path), f"the file cannot be read as YAML ({error})")]
+    except Exception as error:  # noqa: BLE001 - a YAML library's stumble is a fault of the file, not a crash of ours
+        return None, [
+            *builder.problems,
+            _problem("YML001", Place(path=path), f"the file cannot be read as YAML ({error})"),
+        ]
     return builder.root_mapping(), builder.problems
 
 
@@ -110,9 +114,23 @@ def decode(path: str, data: bytes) -> tuple[str | None, list[Problem]]:
     """The text of a file, without its byte order mark; None and the reason where it is too large or not UTF-8 text."""
     if len(data) > BYTES_MAX:
         size = f"{len(data):,} bytes".replace(",", " ")
-        return None, [_problem("YML005", Place(path=path), f"the file has {size}; the limit is 1 MiB", help="split it: each workflow and message may have its own file")]
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:4].count(0) >= 2:  # noqa: PLR2004 - UTF-16 or UTF-32 of ASCII has at least two
-        return None, [_problem("YML001", Place(path=path), "the file is in UTF-16 or another encoding of two bytes a character", help="save it as UTF-8")]
+        return None, [
+            _problem(
+                "YML005",
+                Place(path=path),
+                f"the file has {size}; the limit is 1 MiB",
+                help_="split it: each workflow and message may have its own file",
+            )
+        ]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:4].count(0) >= 2:  # noqa: PLR2004 - UTF-16 and UTF-32 of ASCII have at least two
+        return None, [
+            _problem(
+                "YML001",
+                Place(path=path),
+                "the file is in UTF-16 or another encoding of two bytes a character",
+                help_="save it as UTF-8",
+            )
+        ]
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -120,10 +138,21 @@ def decode(path: str, data: bytes) -> tuple[str | None, list[Problem]]:
         old = data[error.start : error.start + 1].decode("cp1252", errors="replace")
         place = _at(path, before, len(before))
         guess = f" (in Windows-1252 it would be '{old}')" if old.isprintable() and old != "\ufffd" else ""
-        return None, [_problem("YML001", place, f"byte {data[error.start]:#04x} is no UTF-8{guess}", help="save the file as UTF-8")]
+        return None, [
+            _problem(
+                "YML001", place, f"byte {data[error.start]:#04x} is no UTF-8{guess}", help_="save the file as UTF-8"
+            )
+        ]
     if bad := _UNPRINTABLE.search(text):
         name = f"U+{ord(bad.group()):04X}"
-        return None, [_problem("YML001", _at(path, text, bad.start()), f"the character {name} cannot stand in a YAML file", help="delete it, or write it as an escape between double quotes")]
+        return None, [
+            _problem(
+                "YML001",
+                _at(path, text, bad.start()),
+                f"the character {name} cannot stand in a YAML file",
+                help_="delete it, or write it as an escape between double quotes",
+            )
+        ]
     return text, []
 
 
@@ -132,7 +161,7 @@ def lines(text: str) -> list[str]:
     return _BREAK.split(text)
 
 
-def plain(node: Node) -> Any:  # noqa: ANN401 - whatever YAML can hold
+def plain(node: Node) -> Any:
     """The plain value of a node: Block, Items, Text (each with its `node`), int, float, bool or None."""
     if isinstance(node, Scalar):
         value = node.value
@@ -148,35 +177,6 @@ def plain(node: Node) -> Any:  # noqa: ANN401 - whatever YAML can hold
     items = Items([plain(item) for item in node.items])
     items.node = node
     return items
-
-
-def locate(root: Node, loc: tuple[str | int, ...], value: object = None) -> tuple[Node, Scalar | None, tuple[str | int, ...]]:
-    """The node a pydantic `loc` speaks of, the key it stands behind (None in a list), and the path really walked.
-
-    Elements that lead nowhere are skipped: names of union members, or a key that is missing. Where several walks are
-    possible the one wins whose plain value is `value`, then the one that matches the most and the latest elements.
-    """
-    best: tuple[tuple[bool, int, int], Node, Scalar | None, tuple[str | int, ...]] | None = None
-    pending: list[tuple[int, Node, Scalar | None, tuple[str | int, ...], int]] = [(0, root, None, (), 0)]
-    for _ in range(WALKS_MAX):
-        if not pending:
-            break
-        index, node, key, walked, last = pending.pop()
-        if index == len(loc):
-            rank = (_same(node, value), len(walked), last)
-            if best is None or rank > best[0]:
-                best = (rank, node, key, walked)
-            continue
-        element = loc[index]
-        pending.append((index + 1, node, key, walked, last))
-        if isinstance(node, Mapping) and isinstance(element, str) and element in node.entries:
-            entry = node.entries[element]
-            pending.append((index + 1, entry.value, entry.key, (*walked, element), index + 1))
-        elif isinstance(node, Sequence) and isinstance(element, int) and 0 <= element < len(node.items):
-            pending.append((index + 1, node.items[element], None, (*walked, element), index + 1))
-    if best is None:
-        return root, None, ()
-    return best[1:]
 
 
 def comments(text: str) -> list[tuple[int, int, str]]:
@@ -200,7 +200,7 @@ def comments(text: str) -> list[tuple[int, int, str]]:
 
 def _scalar_spans(text: str) -> Iterator[tuple[int, int]]:
     """Character spans of all scalars in order; of a block text without its header, which may carry a comment."""
-    from flowctl.language.syntax import MarkedYAMLError, events  # noqa: PLC0415 - see parse_text
+    from flowctl.language.syntax import MarkedYAMLError, events  # noqa: PLC0415 - loaded only where it is needed
 
     try:
         for count, event in enumerate(events(text)):
@@ -227,14 +227,6 @@ def _split_keeping(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _same(node: Node, value: object) -> bool:
-    if value is None and not isinstance(node, Scalar):
-        return False
-    if isinstance(node, Scalar):
-        return type(node.value) is type(value) and node.value == value or (isinstance(value, str) and node.value == value)
-    return getattr(value, "node", None) is node
-
-
 def _at(path: str, text: str, index: int) -> Place:
     before = lines(text[:index])
     line, column = len(before), len(before[-1]) + 1
@@ -250,8 +242,10 @@ _SLUGS = {
 }
 
 
-def _problem(code: str, place: Place, message: str, *, help: str = "", label: str = "", related: tuple[Related, ...] = ()) -> Problem:  # noqa: A002 - the word users see
-    return Problem(code=code, slug=_SLUGS[code], message=message, place=place, help=help, label=label, related=related)
+def _problem(
+    code: str, place: Place, message: str, *, help_: str = "", label: str = "", related: tuple[Related, ...] = ()
+) -> Problem:
+    return Problem(code=code, slug=_SLUGS[code], message=message, place=place, help=help_, label=label, related=related)
 
 
 @dataclass(slots=True)
@@ -276,7 +270,7 @@ class _Builder:
         self.documents = 0
         self.nodes = 0
 
-    def feed(self, event: Any) -> bool:  # noqa: ANN401 - PyYAML's events share no useful type
+    def feed(self, event: Any) -> bool:
         """Take one event; False where reading must stop."""
         name = type(event).__name__
         if name == "ScalarEvent":
@@ -288,7 +282,12 @@ class _Builder:
             node = Mapping(entries={}, place=place) if name == "MappingStartEvent" else Sequence(items=[], place=place)
             self.stack.append(_Frame(node=node, flow=bool(event.flow_style)))
             if len(self.stack) > DEPTH_MAX:
-                return self._stop("YML005", event, f"more than {DEPTH_MAX} levels of nesting", help="split the file, or take levels out")
+                return self._stop(
+                    "YML005",
+                    event,
+                    f"more than {DEPTH_MAX} levels of nesting",
+                    help_="split the file, or take levels out",
+                )
         elif name in ("MappingEndEvent", "SequenceEndEvent"):
             self._close(event)
         elif name == "AliasEvent":
@@ -296,13 +295,20 @@ class _Builder:
         elif name == "DocumentStartEvent":
             self.documents += 1
             if self.documents > 1:
-                return self._stop("YML001", event, "a second document begins here; a file holds one", help="delete the `---`, or move what follows to a file of its own")
+                return self._stop(
+                    "YML001",
+                    event,
+                    "a second document begins here; a file holds one",
+                    help_="delete the `---`, or move what follows to a file of its own",
+                )
             return True
         else:
             return True
         self.nodes += not name.endswith("EndEvent")
         if self.nodes > NODES_MAX:
-            return self._stop("YML005", event, f"more than {NODES_MAX:,} values".replace(",", " "), help="split the file")
+            return self._stop(
+                "YML005", event, f"more than {NODES_MAX:,} values".replace(",", " "), help_="split the file"
+            )
         return True
 
     def root_mapping(self) -> Mapping | None:
@@ -312,21 +318,31 @@ class _Builder:
             return root
         help_ = "begin it with what it declares, such as `workflow: my-first`"
         if root is None or (isinstance(root, Scalar) and root.value is None):
-            self.problems.append(_problem("YML007", Place(path=self.path), "the file is empty: it declares nothing", help=help_))
+            self.problems.append(
+                _problem("YML007", Place(path=self.path), "the file is empty: it declares nothing", help_=help_)
+            )
         else:
             found = "a list" if isinstance(root, Sequence) else "a single text"
-            self.problems.append(_problem("YML007", root.place, f"the file is {found}; expected `key: value` lines", help=help_))
+            self.problems.append(
+                _problem("YML007", root.place, f"the file is {found}; expected `key: value` lines", help_=help_)
+            )
         return None
 
-    def _stop(self, code: str, event: Any, message: str, *, help: str) -> bool:  # noqa: A002, ANN401 - see feed and _problem
-        self.problems.append(_problem(code, self._place(event), message, help=help))
+    def _stop(self, code: str, event: Any, message: str, *, help_: str) -> bool:
+        self.problems.append(_problem(code, self._place(event), message, help_=help_))
         return False
 
-    def _place(self, event: Any) -> Place:  # noqa: ANN401 - see feed
+    def _place(self, event: Any) -> Place:
         start, end = event.start_mark, event.end_mark
-        return Place(path=self.path, line=start.line + 1, column=start.column + 1, end_line=end.line + 1, end_column=end.column + 1)
+        return Place(
+            path=self.path,
+            line=start.line + 1,
+            column=start.column + 1,
+            end_line=end.line + 1,
+            end_column=end.column + 1,
+        )
 
-    def _scalar(self, event: Any) -> Scalar:  # noqa: ANN401 - see feed
+    def _scalar(self, event: Any) -> Scalar:
         is_plain = event.style is None or event.style == ""
         if is_plain:
             return Scalar(value=resolve(event.value), raw=event.value, plain=True, place=self._place(event))
@@ -335,32 +351,55 @@ class _Builder:
             raw = raw.rstrip()
             rows = lines(raw)
             last = len(rows[-1]) + (place.column if len(rows) == 1 else 1)
-            place = Place(path=self.path, line=place.line, column=place.column, end_line=place.line + len(rows) - 1, end_column=last)
+            place = Place(
+                path=self.path,
+                line=place.line,
+                column=place.column,
+                end_line=place.line + len(rows) - 1,
+                end_column=last,
+            )
         return Scalar(value=event.value, raw=raw, plain=False, place=place)
 
-    def _judge(self, event: Any) -> None:  # noqa: ANN401 - see feed
+    def _judge(self, event: Any) -> None:
         """Refuse anchors, tags and merge keys."""
         if event.anchor is not None:
-            self._refuse(event, f"the anchor `&{event.anchor}` is not allowed", "write the value out where it is used; a text that begins with & needs quotes")
+            self._refuse(
+                event,
+                f"the anchor `&{event.anchor}` is not allowed",
+                "write the value out where it is used; a text that begins with & needs quotes",
+            )
         if event.tag is not None:
-            self._refuse(event, f"the tag `{event.tag}` is not allowed", "leave it out; a text that begins with ! needs quotes")
+            self._refuse(
+                event, f"the tag `{event.tag}` is not allowed", "leave it out; a text that begins with ! needs quotes"
+            )
         if getattr(event, "value", None) == "<<" and not event.style and self._expects_key():
             self._refuse(event, "the merge key `<<` is not allowed", "write the keys out")
 
-    def _alias(self, event: Any) -> None:  # noqa: ANN401 - see feed
-        self._refuse(event, f"the alias `*{event.anchor}` is not allowed", "write the value out; a text that begins with * needs quotes")
+    def _alias(self, event: Any) -> None:
+        self._refuse(
+            event,
+            f"the alias `*{event.anchor}` is not allowed",
+            "write the value out; a text that begins with * needs quotes",
+        )
         self._attach(Scalar(value=None, raw=f"*{event.anchor}", plain=True, place=self._place(event)), flow=True)
 
-    def _refuse(self, event: Any, message: str, help_: str) -> None:  # noqa: ANN401 - see feed
+    def _refuse(self, event: Any, message: str, help_: str) -> None:
         place = self._place(event)
         if place.line != place.end_line or place.column == place.end_column:
-            place = Place(path=self.path, line=place.line, column=place.column, end_line=place.line, end_column=place.column + 1)
-        self.problems.append(_problem("YML004", place, message, help=help_))
+            place = Place(
+                path=self.path, line=place.line, column=place.column, end_line=place.line, end_column=place.column + 1
+            )
+        self.problems.append(_problem("YML004", place, message, help_=help_))
 
     def _expects_key(self) -> bool:
-        return bool(self.stack) and isinstance(self.stack[-1].node, Mapping) and self.stack[-1].key is None and not self.stack[-1].drop
+        return (
+            bool(self.stack)
+            and isinstance(self.stack[-1].node, Mapping)
+            and self.stack[-1].key is None
+            and not self.stack[-1].drop
+        )
 
-    def _close(self, event: Any) -> None:  # noqa: ANN401 - see feed
+    def _close(self, event: Any) -> None:
         frame = self.stack.pop()
         node, end = frame.node, None
         if frame.flow:
@@ -368,7 +407,9 @@ class _Builder:
         elif last := self._last(node):
             end = (last.end_line, last.end_column)
         if end is not None:
-            node.place = Place(path=self.path, line=node.place.line, column=node.place.column, end_line=end[0], end_column=end[1])
+            node.place = Place(
+                path=self.path, line=node.place.line, column=node.place.column, end_line=end[0], end_column=end[1]
+            )
         self._attach(node, flow=frame.flow)
 
     def _last(self, node: Mapping | Sequence) -> Place | None:
@@ -396,23 +437,40 @@ class _Builder:
 
     def _take_key(self, frame: _Frame, node: Node, *, flow: bool) -> None:
         """Make the node the key of the next pair, or drop that pair and say why."""
-        assert isinstance(frame.node, Mapping)  # noqa: S101 - _attach asked
+        assert isinstance(frame.node, Mapping)  # noqa: S101 - told to mypy; the caller asked
         if isinstance(node, Scalar) and isinstance(node.value, str):
             earlier = frame.node.entries.get(node.value)
             if earlier is None:
                 frame.key = node
                 return
             related = (Related(place=earlier.key.place, label="first written here"),)
-            problem = _problem("YML002", node.place, f"the key `{node.value}` is here twice", label="this one would silently win", related=related, help="keep one of them")
+            problem = _problem(
+                "YML002",
+                node.place,
+                f"the key `{node.value}` is here twice",
+                label="this one would silently win",
+                related=related,
+                help_="keep one of them",
+            )
         elif isinstance(node, Scalar):
             help_ = f'write "{node.raw}" with quotes' if node.raw else "write a key before the `:`"
-            problem = _problem("YML007", node.place, f"a key must be text; found `{node.raw}`", help=help_)
+            problem = _problem("YML007", node.place, f"a key must be text; found `{node.raw}`", help_=help_)
         elif flow and self._is_template(node):
-            problem = _problem("YML007", node.place, "a template must stand between quotes", help='write "{{ … }}" with quotes: YAML takes a bare { for a mapping')
+            problem = _problem(
+                "YML007",
+                node.place,
+                "a template must stand between quotes",
+                help_='write "{{ … }}" with quotes: YAML takes a bare { for a mapping',
+            )
         else:
-            problem = _problem("YML007", node.place, "a key must be text; found a list or a mapping", help="quote it if it is text")
+            problem = _problem(
+                "YML007", node.place, "a key must be text; found a list or a mapping", help_="quote it if it is text"
+            )
         self.problems.append(problem)
         frame.drop = True
 
     def _is_template(self, node: Node) -> bool:
-        return isinstance(node, Mapping) and lines(self.text)[node.place.line - 1][node.place.column - 2 : node.place.column] == "{{"
+        return (
+            isinstance(node, Mapping)
+            and lines(self.text)[node.place.line - 1][node.place.column - 2 : node.place.column] == "{{"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from flowctl.failure import UsageFailure
 from flowctl.lint import baseline as baselines
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Which rules are asked, and how their findings rank."""
+    """Which rules are asked beside those of reading, and how their findings rank."""
 
     rules: tuple[Rule, ...]
     least: Severity  # what ranks lower is not shown
@@ -82,7 +82,7 @@ def lint(
     suppressions = Suppressions(project.sources)
     context = Context(project, suppressions)
     context.maxima  # noqa: B018 - an unknown threshold is told before anything runs
-    asked = [rule for rule in selection.rules if rule.CODE not in READING and rule.CODE != _LAST]
+    asked = [rule for rule in selection.rules if rule.CODE != _LAST]
     found = [problem for rule in asked for problem in selection.rank(rule.check(context))]
     heard = list(suppressions.silence(found))
     silenced = len(found) - len(heard)
@@ -94,7 +94,7 @@ def lint(
         findings=tuple(findings),
         files=len({*project.sources, *(problem.place.path for problem in project.problems)}),
         workflows=len(project.declared.get("workflow", {})),
-        rules=len(selection.rules),
+        rules=len(selection.rules) + len(READING),
         silenced=silenced,
         known=known,
         gone=gone,
@@ -110,12 +110,11 @@ def choose(settings: Lint, *, select: Sequence[str] = (), ignore: Sequence[str] 
     severities = {code: severity for name, severity in settings.severity.items() for code in codes([name], "flowctl.yaml, lint.severity")}
     picked = list(select) or settings.select
     where = "--select" if select else "flowctl.yaml, lint.select"
-    wanted = codes(picked, where) | READING if picked else set(SLUGS)
-    wanted -= {code for code in codes(settings.ignore, "flowctl.yaml, lint.ignore") if not select}
-    wanted -= codes(ignore, "--ignore") - READING
-    wanted -= {code for code, severity in severities.items() if severity == "off"} - READING
-    wanted |= READING
-    ranks = {code: cast("Severity", severity) for code, severity in severities.items() if severity != "off"}
+    wanted = (codes(picked, where) if picked else set(SLUGS)) - READING - codes(ignore, "--ignore")
+    if not select:
+        wanted -= codes(settings.ignore, "flowctl.yaml, lint.ignore")
+    wanted -= {code for code, severity in severities.items() if severity == "off"}
+    ranks = {code: severity for code, severity in severities.items() if severity != "off"}
     least: Severity = "info" if picked else _LEAST[said]
     rules = [load(code) for code in SLUGS if code in wanted]
     rules = [rule for rule in rules if RANK[ranks.get(rule.CODE, worst(rule))] >= RANK[least]]

@@ -25,7 +25,12 @@ def spot(step: Step) -> Place:
 
 
 def said(step: Step) -> str:
-    """A step in a message: its name, else its verb and line."""
+    """A step in the message of a finding that points at it: no line, since a baseline must not know lines."""
+    return f"`{step.name}`" if step.name else f"this `{step.verb}`"
+
+
+def told(step: Step) -> str:
+    """A step told from afar: its name, else its verb and line."""
     return f"`{step.name}`" if step.name else f"the `{step.verb}` of line {step.place.line}"
 
 

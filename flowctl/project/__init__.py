@@ -1,0 +1,1 @@
+"""A project: find it, load it, hold its names together."""

@@ -84,12 +84,14 @@ def misfits(asked: Comparison, called: str, type_: FieldType, values: Sequence[s
             yield Misfit(operator, None, f"`{operator}` does not fit `{called}`, which is {_SPOKEN[type_]}", help_)
         elif operator == "anniversary":
             if value != "today" and not _is_duration(value):
-                yield Misfit(operator, None, f"`anniversary` is `today` or an offset; found {found(value)}", "write it like -7d")
+                yield Misfit(
+                    operator, None, f"`anniversary` is `today` or an offset; found {found(value)}", "write it like -7d"
+                )
         elif operator not in ("known", "within_next", "within_last", "contains", "starts_with"):
             yield from _values(operator, value, called, type_, values)
 
 
-def misfit(value: Any, called: str, type_: FieldType, values: Sequence[str] | None) -> Misfit | None:  # noqa: ANN401 - any literal
+def misfit(value: Any, called: str, type_: FieldType, values: Sequence[str] | None) -> Misfit | None:
     """Why a single value does not fit; None where it does, or where only running will tell (a template, a value from elsewhere)."""
     if value is None or isinstance(value, From) or (isinstance(value, str) and "{{" in value):
         return None
@@ -97,11 +99,16 @@ def misfit(value: Any, called: str, type_: FieldType, values: Sequence[str] | No
         if values is None or type_ not in ("choice", "tags") or value in values:
             return None
         near = nearest(value, values)
-        return Misfit("", None, f"`{called}` is never `{value}`{f'; did you mean `{near}`?' if near else ''}", f"it can be {listed(values)}")
+        return Misfit(
+            "",
+            None,
+            f"`{called}` is never `{value}`{f'; did you mean `{near}`?' if near else ''}",
+            f"it can be {listed(values)}",
+        )
     return Misfit("", None, f"`{called}` is {_SPOKEN[type_]}; found {found(value)}", _advice(value, type_, values))
 
 
-def _values(operator: str, value: Any, called: str, type_: FieldType, values: Sequence[str] | None) -> Iterator[Misfit]:  # noqa: ANN401 - see misfit
+def _values(operator: str, value: Any, called: str, type_: FieldType, values: Sequence[str] | None) -> Iterator[Misfit]:
     many = isinstance(value, list)
     for index, one in enumerate(value if many else [value]):
         if wrong := misfit(one, called, type_, values):
@@ -113,7 +120,9 @@ def _fits(value: object, type_: FieldType) -> bool:
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "integer":
-            return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+            return (isinstance(value, int) and not isinstance(value, bool)) or (
+                isinstance(value, float) and value.is_integer()
+            )
         case "boolean":
             return isinstance(value, bool)
         case "date":

@@ -42,11 +42,20 @@ def files(root: Path, exclude: Sequence[str] = ()) -> Iterator[str]:
         here = Path(folder).relative_to(root).as_posix()
         prefix = "" if here == "." else f"{here}/"
         names[:] = sorted(
-            name for name in names if not name.startswith(".") and not (Path(folder) / name / SETTINGS_FILE).is_file() and not _excluded(prefix + name, exclude)
+            name
+            for name in names
+            if not name.startswith(".")
+            and not (Path(folder) / name / SETTINGS_FILE).is_file()
+            and not _excluded(prefix + name, exclude)
         )
         for name in sorted(found):
             path = prefix + name
-            if name.endswith(".yaml") and not name.startswith(".") and path != SETTINGS_FILE and not _excluded(path, exclude):
+            if (
+                name.endswith(".yaml")
+                and not name.startswith(".")
+                and path != SETTINGS_FILE
+                and not _excluded(path, exclude)
+            ):
                 yield path
 
 
@@ -54,7 +63,9 @@ def misnamed(root: Path, exclude: Sequence[str] = ()) -> list[str]:
     """Files that end in .yml, which flowctl does not read."""
     found: list[str] = []
     for folder, names, inside in os.walk(root):
-        names[:] = [name for name in names if not name.startswith(".") and not (Path(folder) / name / SETTINGS_FILE).is_file()]
+        names[:] = [
+            name for name in names if not name.startswith(".") and not (Path(folder) / name / SETTINGS_FILE).is_file()
+        ]
         for name in inside:
             path = (Path(folder) / name).relative_to(root).as_posix()
             if name.endswith(".yml") and not name.startswith(".") and not _excluded(path, exclude):
@@ -66,6 +77,10 @@ def _excluded(path: str, patterns: Sequence[str]) -> bool:
     name = path.rpartition("/")[2]
     for pattern in patterns:
         wanted = pattern.strip("/")
-        if fnmatchcase(path, wanted) or ("/" not in wanted and fnmatchcase(name, wanted)) or path.startswith(f"{wanted}/"):
+        if (
+            fnmatchcase(path, wanted)
+            or ("/" not in wanted and fnmatchcase(name, wanted))
+            or path.startswith(f"{wanted}/")
+        ):
             return True
     return False

@@ -28,7 +28,9 @@ _SHELVES = {
     "workflow": "workflows", "segment": "segments", "message": "messages", "score": "scores", "survey": "surveys",
     "geofence": "geofences", "test": "scenarios", "assumptions": "assumptions",
 }  # fmt: skip
-_DECLARES = re.compile(rf"^({'|'.join(key for key, kind in SINGULAR.items() if key == kind)}):[ \t]*['\"]?([^\s'\"#]+)", re.MULTILINE)
+_DECLARES = re.compile(
+    rf"^({'|'.join(key for key, kind in SINGULAR.items() if key == kind)}):[ \t]*['\"]?([^\s'\"#]+)", re.MULTILINE
+)
 
 
 def load(root: Path, *, environment: str = "") -> Project:
@@ -47,8 +49,8 @@ def load_texts(texts: dict[str, str], root: Path) -> Project:
 
 def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "") -> Project:
     """Read a project from whatever can list and read its files."""
-    from flowctl.language.settings import Settings  # noqa: PLC0415 - 130 ms of models, only when a project is read
-    from flowctl.project.references import check  # noqa: PLC0415
+    from flowctl.language.settings import Settings  # noqa: PLC0415 - loaded only where it is needed
+    from flowctl.project.references import check  # noqa: PLC0415 - loaded only where it is needed
 
     shelf = _Shelf()
     _take_file(shelf, origin, SETTINGS_FILE)
@@ -66,7 +68,22 @@ def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "
             declared[one.kind].setdefault(one.name, one.place)
         if one.model is not None:
             resources[_SHELVES[one.kind]].setdefault(one.name, one.model)
-    project = Project(root=root, settings=settings, sources=shelf.sources, bodies=bodies, settings_sound=read_sound, declared=declared, **resources)
+    project = Project(
+        root=root,
+        settings=settings,
+        sources=shelf.sources,
+        bodies=bodies,
+        settings_sound=read_sound,
+        declared=declared,
+        workflows=resources["workflows"],
+        segments=resources["segments"],
+        messages=resources["messages"],
+        scores=resources["scores"],
+        surveys=resources["surveys"],
+        geofences=resources["geofences"],
+        scenarios=resources["scenarios"],
+        assumptions=resources["assumptions"],
+    )
     problems = [*shelf.problems, *check(project, origin.exists)]
     return replace(project, problems=tuple(_once(problems)))
 
@@ -111,7 +128,7 @@ class TextFiles:
 
     texts: dict[str, str]
 
-    def paths(self, exclude: list[str]) -> Iterator[str]:  # noqa: ARG002 - what a snapshot holds was not excluded
+    def paths(self, exclude: list[str]) -> Iterator[str]:  # noqa: ARG002 - the shape of its kind
         """The resource files."""
         return (path for path in sorted(self.texts) if path.endswith(".yaml") and path != SETTINGS_FILE)
 
@@ -151,7 +168,9 @@ def _take_file(shelf: _Shelf, origin: DiskFiles | TextFiles, path: str) -> None:
         return
     reading = read_settings(root) if path == SETTINGS_FILE else read(root)
     known = {(problem.place.line, problem.place.column) for problem in problems}
-    shelf.problems += [problem for problem in reading.problems if (problem.place.line, problem.place.column) not in known]
+    shelf.problems += [
+        problem for problem in reading.problems if (problem.place.line, problem.place.column) not in known
+    ]
     for one in reading.declarations:
         if one.kind == SETTINGS:
             shelf.settings = one.model
@@ -174,7 +193,15 @@ def _duplicates(declarations: list[Declaration]) -> Iterator[Problem]:
         if earlier is not one:
             related = (Related(place=earlier.place, label="first declared here"),)
             message = f"there are two {one.kind}s named `{one.name}`"
-            yield Problem(code="REF002", slug="duplicate-name", message=message, place=one.place, related=related, label="the second", help="rename or delete one of them")
+            yield Problem(
+                code="REF002",
+                slug="duplicate-name",
+                message=message,
+                place=one.place,
+                related=related,
+                label="the second",
+                help="rename or delete one of them",
+            )
 
 
 def _bodies(shelf: _Shelf, origin: DiskFiles | TextFiles, settings: Settings) -> dict[str, str]:
@@ -194,14 +221,22 @@ def _bodies(shelf: _Shelf, origin: DiskFiles | TextFiles, settings: Settings) ->
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             place = Place(path=path, line=line, end_line=line, end_column=2)
-            shelf.problems.append(_problem("YML001", "syntax-error", place, f"byte {data[error.start]:#04x} is no UTF-8", help_="save the file as UTF-8"))
+            shelf.problems.append(
+                _problem(
+                    "YML001",
+                    "syntax-error",
+                    place,
+                    f"byte {data[error.start]:#04x} is no UTF-8",
+                    help_="save the file as UTF-8",
+                )
+            )
     return found
 
 
 def _named_files(declarations: list[Declaration], settings: Settings) -> Iterator[tuple[Model, str]]:
-    from flowctl.language.message import Message, Variant  # noqa: PLC0415 - see load_from
-    from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415
-    from flowctl.language.workflow import Workflow  # noqa: PLC0415
+    from flowctl.language.message import Message, Variant  # noqa: PLC0415 - loaded only where it is needed
+    from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415 - loaded only where it is needed
+    from flowctl.language.workflow import Workflow  # noqa: PLC0415 - loaded only where it is needed
 
     for one in declarations:
         if isinstance(one.model, Message):

@@ -36,7 +36,7 @@ _KNOWN_SHOWN_MAX = 12
 
 def check(project: Project, exists: Callable[[str], bool]) -> Iterator[Problem]:
     """REF001, REF002 of steps, and the YML007 of operators, types and windows, for the whole project; `exists` tells of files."""
-    from flowctl.project.scope import Checks  # noqa: PLC0415 - it needs the names of this module
+    from flowctl.project.scope import Checks  # noqa: PLC0415 - loaded only where it is needed
 
     names = Names(project)
     checks = Checks(project, names, exists)
@@ -73,19 +73,31 @@ class Names:
         return no_such(what, name, node, place, self.by_kind[kind], help_=_DECLARE.get(kind, ""))
 
 
-def no_such(what: str, name: str, node: Node | None, place: Place, known: Iterable[str], *, of: str = "", help_: str = "") -> Problem:  # noqa: PLR0913 - what a message is made of
+def no_such(
+    what: str, name: str, node: Node | None, place: Place, known: Iterable[str], *, of: str = "", help_: str = ""
+) -> Problem:
     """REF001: nothing (or nothing `of` something) is named so; with the nearest name that exists and the edit that writes it."""
     every = list(dict.fromkeys(known))
     near = nearest(name, every)
     fix = None
     if near and isinstance(node, Scalar) and node.value == name:
-        fix = Fix(title=f"write `{near}`", edits=(Edit(place=place, text=near if node.plain else f'"{near}"'),), safe=False)
+        fix = Fix(
+            title=f"write `{near}`", edits=(Edit(place=place, text=near if node.plain else f'"{near}"'),), safe=False
+        )
     if every and len(every) <= _KNOWN_SHOWN_MAX:
         help_ = f"there is {listed(sorted(every))}{f'; or {help_}' if help_ else ''}"
     hint = f"; did you mean `{near}`?" if near else ""
     label = f"did you mean `{near}`?" if near else f"no such {what}"
     missing = f"{of} has no" if of else "there is no"
-    return Problem(code="REF001", slug="unknown-reference", message=f"{missing} {what} `{name}`{hint}", place=place, label=label, help=help_, fix=fix)
+    return Problem(
+        code="REF001",
+        slug="unknown-reference",
+        message=f"{missing} {what} `{name}`{hint}",
+        place=place,
+        label=label,
+        help=help_,
+        fix=fix,
+    )
 
 
 def mentioned(model: Model, node: Node | None) -> Iterator[tuple[str, str, Node | None, Place]]:
@@ -101,7 +113,9 @@ def parts(model: Model, node: Node | None) -> Iterator[tuple[str, Model, Node | 
     """The models directly inside a model, each with the YAML key it stands under and its node."""
     for attribute, field in type(model).model_fields.items():
         key = field.alias or attribute
-        yield from ((key, inner, where) for inner, where in _inside(getattr(model, attribute), node_of(model, key, node)))
+        yield from (
+            (key, inner, where) for inner, where in _inside(getattr(model, attribute), node_of(model, key, node))
+        )
 
 
 def node_of(model: Model, key: str, node: Node | None = None) -> Node | None:
@@ -146,7 +160,9 @@ class _Marks:
         return bool(self.self_ or self.item or self.key)
 
 
-def _names(value: object, marks: _Marks, node: Node | None, place: Place) -> Iterator[tuple[str, str, Node | None, Place]]:
+def _names(
+    value: object, marks: _Marks, node: Node | None, place: Place
+) -> Iterator[tuple[str, str, Node | None, Place]]:
     if isinstance(value, str):
         if marks.self_:
             yield marks.self_, value, node, place
@@ -160,7 +176,9 @@ def _names(value: object, marks: _Marks, node: Node | None, place: Place) -> Ite
             if marks.key:
                 yield marks.key, key, entry.key if entry else None, entry.key.place if entry else place
             if marks.item:
-                yield from _names(item, marks.item, entry.value if entry else None, entry.value.place if entry else place)
+                yield from _names(
+                    item, marks.item, entry.value if entry else None, entry.value.place if entry else place
+                )
 
 
 @cache
@@ -177,7 +195,7 @@ def _plan(model: type[Model]) -> tuple[tuple[str, str, _Marks], ...]:
     return tuple(plan)
 
 
-def _marks(annotation: Any) -> _Marks:  # noqa: ANN401 - a type form
+def _marks(annotation: Any) -> _Marks:
     marks = _Marks()
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

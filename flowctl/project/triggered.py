@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.language.triggers import (
-    ArrivesTrigger, DateTrigger, EntersTrigger, EventTrigger, ExitsTrigger, FieldTrigger, LeavesTrigger, ManualTrigger, MessageTrigger, MomentTrigger,
-    RecordTrigger, ScheduleTrigger, SurveyTrigger, Trigger,
+    ArrivesTrigger,
+    DateTrigger,
+    EntersTrigger,
+    EventTrigger,
+    ExitsTrigger,
+    FieldTrigger,
+    LeavesTrigger,
+    ManualTrigger,
+    MessageTrigger,
+    MomentTrigger,
+    RecordTrigger,
+    ScheduleTrigger,
+    SurveyTrigger,
+    Trigger,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from flowctl.report.flow import flow
 from flowctl.report.places import Steps
 
 if TYPE_CHECKING:
@@ -152,23 +153,10 @@ def _enrollments(connection: sqlite3.Connection, versions: dict[int, int]) -> tu
 
 def _steps(connection: sqlite3.Connection, versions: dict[int, int]) -> list[StepCount]:
     """Named steps in the order of the newest version; versions share a step that kept its name."""
-    reached: Counter[tuple[int, int]] = Counter()
-    here: Counter[tuple[int, int]] = Counter()
-    marks = _marks(versions)
-    rows = connection.execute(
-        f"SELECT version_id, pc, count(DISTINCT enrollment_id) FROM journal WHERE version_id IN {marks} AND enrollment_id IS NOT NULL "
-        "AND pc IS NOT NULL GROUP BY 1, 2"
-    )
-    for version_id, pc, count in rows:
-        reached[version_id, pc] = count
-    rows = connection.execute(
-        f"SELECT version_id, pc, count(*) FROM enrollments WHERE version_id IN {marks} AND ended_at IS NULL GROUP BY 1, 2"
-    )
-    for version_id, pc, count in rows:
-        here[version_id, pc] = count
     places = Steps(connection)
     found: dict[str, StepCount] = {}
     for version_id in sorted(versions, reverse=True):
+        through = flow(connection, version_id)
         for name, positions in _named(places, version_id).items():
             first = places.at(version_id, positions[0])
             if first is None:
@@ -178,8 +166,8 @@ def _steps(connection: sqlite3.Connection, versions: dict[int, int]) -> list[Ste
                 step=name,
                 op=before.op if before else first.op,
                 where=before.where if before else first.where,
-                reached=max(reached[version_id, pc] for pc in positions) + (before.reached if before else 0),
-                here=sum(here[version_id, pc] for pc in positions) + (before.here if before else 0),
+                reached=through.reached.get(positions[0], 0) + (before.reached if before else 0),
+                here=sum(through.here.get(pc, 0) for pc in positions) + (before.here if before else 0),
             )
     return list(found.values())
 

@@ -18,6 +18,7 @@ class Step:
     version: int
     name: str
     op: str
+    role: str  # of a branch: when, if, choose
     path: str
     line: int
     commit: str
@@ -62,6 +63,7 @@ class Steps:
             version=version.number,
             name=said.get("step", ""),
             op=said.get("op", ""),
+            role=said.get("role", ""),
             path=said.get("path", version.path),
             line=said.get("line", 0),
             commit=version.commit,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # At one instant: what happened outside comes before what the engine made of it.
 _CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _JOURNAL, _ANSWER = range(7)
+_OF_MESSAGES = frozenset({"send", "held", "skipped", "failed", "in_doubt", "resolved"})
 _STATUSES = ("sent", "delivered", "opened", "clicked", "dismissed", "bounced", "complained", "unsubscribed")
 
 
@@ -52,7 +53,7 @@ class Timeline:
     contact_id: int
     key: str | None
     email: str | None
-    zone: str | None  # None: the project's
+    zone: str  # the contact's, else the project's
     entries: tuple[Entry, ...]
     pending: tuple[Pending, ...]
 
@@ -74,7 +75,7 @@ def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Time
         *_changes(connection, contact_id),
         *_segments(connection, contact_id),
         *_journal(connection, contact_id, steps),
-        *_answers(connection, contact_id),
+        *_answers(connection, contact_id, steps),
     ]
     found.sort(key=lambda each: each[0])
     entries = [entry for _, entry in found]
@@ -84,7 +85,7 @@ def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Time
         contact_id=contact_id,
         key=person.values["key"],
         email=person.values["email"],
-        zone=person.zone,
+        zone=person.zone or _project_zone(connection),
         entries=tuple(entries),
         pending=tuple(
             each
@@ -92,6 +93,11 @@ def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Time
             if workflow in (None, each.step and each.step.workflow)
         ),
     )
+
+
+def _project_zone(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT runtime ->> 'timezone' FROM releases ORDER BY id DESC LIMIT 1").fetchone()
+    return row[0] if row and row[0] else "UTC"
 
 
 _Ranked = tuple[tuple[int, int, int], Entry]
@@ -160,32 +166,52 @@ def _segments(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
 
 def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
     rows = connection.execute(
-        "SELECT j.id, j.at, k.name, j.detail, j.version_id, j.pc, j.enrollment_id FROM journal j "
-        "JOIN journal_kinds k ON k.id = j.kind WHERE j.contact_id = ? ORDER BY j.id",
+        "SELECT j.id, j.at, k.name, j.detail, j.version_id, j.pc, j.enrollment_id, "
+        "(SELECT n.name FROM outbox o JOIN names n ON n.id = o.message WHERE o.enrollment_id = j.enrollment_id AND o.pc = j.pc LIMIT 1) "
+        "FROM journal j JOIN journal_kinds k ON k.id = j.kind WHERE j.contact_id = ? ORDER BY j.id",
         (contact_id,),
     )
     found: list[_Ranked] = []
-    for row_id, at, kind, detail, version_id, pc, enrollment_id in rows:
+    for row_id, at, kind, detail, version_id, pc, enrollment_id, message in rows:
         values = json.loads(detail) if detail else {}
-        step = steps.at(version_id, pc)
-        subject = str(values.pop("message", "")) if isinstance(values, dict) else ""
-        entry = Entry(at=at, kind=kind, subject=subject, detail=values, step=step, enrollment_id=enrollment_id)
+        if not isinstance(values, dict):
+            values = {"value": values}
+        subject = message if message and kind in _OF_MESSAGES else ""
+        entry = Entry(
+            at=at, kind=kind, subject=subject, detail=values, step=steps.at(version_id, pc), enrollment_id=enrollment_id
+        )
         found.append(((at, _JOURNAL, row_id), entry))
     return found
 
 
-def _answers(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
-    """What was reported of messages; that they left is in the journal."""
+def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
+    """That messages left or were called back, and what was reported of them."""
     rows = connection.execute(
-        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id FROM message_events m JOIN names n ON n.id = m.message "
-        "WHERE m.contact_id = ? AND m.status > 0",
+        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc FROM message_events m "
+        "JOIN names n ON n.id = m.message LEFT JOIN names c ON c.id = m.channel LEFT JOIN outbox o ON o.id = m.outbox_id "
+        "WHERE m.contact_id = ?",
         (contact_id,),
     )
     found: list[_Ranked] = []
-    for row_id, name, status, at, link, enrollment_id in rows:
-        detail = {"link": link} if link else {}
-        entry = Entry(at=at, kind=_STATUSES[status], subject=name, detail=detail, enrollment_id=enrollment_id)
-        found.append(((at, _ANSWER, row_id), entry))
+    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc in rows:
+        sent = status == 0
+        detail = {"by": channel, "to": recipient} if sent else {"link": link} if link else {}
+        step = steps.at(version_id, pc) if sent else None
+        entry = Entry(
+            at=at, kind=_STATUSES[status], subject=name, detail=detail, step=step, enrollment_id=enrollment_id
+        )
+        found.append(((at, _JOURNAL if sent else _ANSWER, row_id), entry))
+    rows = connection.execute(
+        "SELECT o.id, n.name, o.settled_at, o.reason, o.enrollment_id, o.version_id, o.pc FROM outbox o JOIN names n ON n.id = o.message "
+        "WHERE o.contact_id = ? AND o.state = 7",
+        (contact_id,),
+    )
+    for row_id, name, at, reason, enrollment_id, version_id, pc in rows:
+        step = steps.at(version_id, pc)
+        entry = Entry(
+            at=at, kind="cancelled", subject=name, detail={"reason": reason}, step=step, enrollment_id=enrollment_id
+        )
+        found.append(((at, _JOURNAL, row_id), entry))
     return found
 
 

@@ -151,12 +151,19 @@ def consent_columns(connection: sqlite3.Connection) -> list[ConsentColumn]:
     parts: tuple[tuple[str, str, str], ...]
     for channel, purpose in pairs:
         if purpose == "marketing":
-            parts = (("", "boolean", "{row}.granted"), (".at", "datetime", "{row}.at"), (".source", "text", "{row}.source"))
+            parts = (
+                ("", "boolean", "{row}.granted"),
+                (".at", "datetime", "{row}.at"),
+                (".source", "text", "{row}.source"),
+            )
             head = f"consent.{channel}"
         else:
             parts = (("", "boolean", "1 - {row}.granted"),)
             head = f"optout.{purpose.removeprefix('topic:')}"
-        columns += [ConsentColumn(name=head + end, type=type_, channel=channel, purpose=purpose, sql=sql) for end, type_, sql in parts]
+        columns += [
+            ConsentColumn(name=head + end, type=type_, channel=channel, purpose=purpose, sql=sql)
+            for end, type_, sql in parts
+        ]
     return columns
 
 
@@ -189,7 +196,9 @@ def listed(
         where = " WHERE c.id IN (SELECT contact_id FROM segment_members WHERE segment_id = ?)"
         parameters.append(row[0])
     parameters.append(-1 if limit is None else limit)
-    return connection.execute(f"SELECT {', '.join(columns)} FROM contacts c{joins}{where} ORDER BY c.id LIMIT ?", parameters)
+    return connection.execute(
+        f"SELECT {', '.join(columns)} FROM contacts c{joins}{where} ORDER BY c.id LIMIT ?", parameters
+    )
 
 
 def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
@@ -298,7 +307,9 @@ def read_edit(connection: sqlite3.Connection, said: Mapping[str, str], reading: 
         kind = known[name].kind if name in known else Kind(type=consents.column_type(name) or "")
         try:
             if not kind.type:
-                raise UsageFailure(_unknown_field(name, list(known)), help="declare it under `contacts.fields` and run `flowctl apply`")
+                raise UsageFailure(
+                    _unknown_field(name, list(known)), help="declare it under `contacts.fields` and run `flowctl apply`"
+                )
             value: Any = phone(text, reading.region) if kind.type == "phone" and text else caster(kind, reading)(text)
         except CastError as error:
             message = f"{name}={text}: {error}"
@@ -350,10 +361,15 @@ def apply_edit(connection: sqlite3.Connection, contact_id: int, edit: Edit, *, n
     A person says it, so it holds whatever was said before. Inside a write transaction.
     """
     changed = list(change(connection, contact_id, edit.values, now=now))
-    before = {(channel, purpose): bool(granted) for channel, purpose, granted, _, _ in consents.of_contact(connection, contact_id)}
+    before = {
+        (channel, purpose): bool(granted)
+        for channel, purpose, granted, _, _ in consents.of_contact(connection, contact_id)
+    }
     at = now if edit.at is None else edit.at
     said = [
-        consents.Statement(contact_id=contact_id, channel=channel, granted=granted, at=at, source=edit.source, purpose=purpose)
+        consents.Statement(
+            contact_id=contact_id, channel=channel, granted=granted, at=at, source=edit.source, purpose=purpose
+        )
         for (channel, purpose), granted in edit.consents.items()
         if before.get((channel, purpose)) is not granted
     ]

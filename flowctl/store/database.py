@@ -236,8 +236,12 @@ def _connect(target: str) -> sqlite3.Connection:
     busy_s = float(os.environ.get("FLOWCTL_BUSY_S", BUSY_S))
     with translated(Path(target)):
         connection = sqlite3.connect(target, timeout=busy_s, isolation_level=None, cached_statements=CACHED_STATEMENTS)
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
+        try:
+            for pragma in PRAGMAS:
+                connection.execute(pragma)
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
     return connection
 
 

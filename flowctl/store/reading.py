@@ -82,25 +82,36 @@ def open_source(
         Failure: it cannot be read, is no text, or its header cannot serve.
     """
     raw, size = _open(path)
-    counted = _Counted(raw)
+    counted = _Counted(raw, owned=path != "-")
+    try:
+        return _begin(counted, path, size, format, encoding, delimiter)
+    except BaseException:
+        counted.close()
+        raise
+
+
+def _begin(
+    counted: _Counted, path: str, size: int | None, said: Format | None, encoding: str | None, delimiter: str | None
+) -> Source:
     buffered = io.BufferedReader(counted, SNIFF_BYTES)
     sample = buffered.peek(SNIFF_BYTES)[:SNIFF_BYTES]
     name = "standard input" if path == "-" else path
-    found = format or FORMATS.get(Path(path).suffix.lower()) or _sniff_format(sample)
+    found = said or FORMATS.get(Path(path).suffix.lower()) or _sniff_format(sample)
     text = io.TextIOWrapper(buffered, encoding=_encoding(sample, encoding, name), errors="surrogateescape", newline="")
     chunks = _csv_chunks(text, delimiter, name, found) if found in ("csv", "tsv") else _json_chunks(text, found, name)
     first = next(chunks, None)
     columns = first.columns if first else ()
-    rest = _chain(first, chunks)
+    rest = _chain(first, chunks, text)
     return Source(name=name, format=found, columns=columns, chunks=rest, size=size, position=lambda: counted.bytes)
 
 
 class _Counted(io.RawIOBase):
     """A raw stream that knows how many bytes went through it."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: IO[bytes], *, owned: bool) -> None:
         self.bytes = 0
         self._raw = raw
+        self._owned = owned
 
     def readable(self) -> bool:
         return True
@@ -112,7 +123,8 @@ class _Counted(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        self._raw.close()
+        if self._owned:
+            self._raw.close()
         super().close()
 
 
@@ -128,10 +140,11 @@ def _open(path: str) -> tuple[IO[bytes], int | None]:
     return raw, size or None
 
 
-def _chain(first: Chunk | None, rest: Iterator[Chunk]) -> Iterator[Chunk]:
-    if first is not None:
-        yield first
-        yield from rest
+def _chain(first: Chunk | None, rest: Iterator[Chunk], text: io.TextIOWrapper) -> Iterator[Chunk]:
+    with text:
+        if first is not None:
+            yield first
+            yield from rest
 
 
 def _encoding(sample: bytes, said: str | None, name: str) -> str:
@@ -184,7 +197,6 @@ def _csv_chunks(text: io.TextIOWrapper, delimiter: str | None, name: str, format
         rows, lines = _check_rows(rows, lines, faults, len(header))
         if rows or faults or more:
             yield Chunk(columns=header, rows=rows, lines=lines, faults=faults)
-    text.close()
 
 
 def _refuse_empty(content: str, name: str) -> None:
@@ -301,7 +313,6 @@ def _json_chunks(text: io.TextIOWrapper, format_: Format, name: str) -> Iterator
     if empty:
         message = f"{name} holds no rows"
         raise Failure(message, help="it needs at least one object")
-    text.close()
 
 
 def _take_objects(elements: Iterator[tuple[int, Any]]) -> tuple[list[dict[str, Any]], list[int], list[RowFault], bool]:

@@ -48,11 +48,23 @@ def test_version(capsys):
     [
         (Failure("no store", help="apply first"), 2, "error: no store\nhelp: apply first\n"),
         (Busy("another tick runs"), 75, "error: another tick runs\n"),
-        (sqlite3.OperationalError("database is locked"), 75, "error: the store is locked by another program\nhelp: try again when it has finished\n"),
-        (sqlite3.DatabaseError("file is not a database"), 2, "error: the store cannot be used: file is not a database\n"),
+        (
+            sqlite3.OperationalError("database is locked"),
+            75,
+            "error: the store is locked by another program\nhelp: try again when it has finished\n",
+        ),
+        (
+            sqlite3.DatabaseError("file is not a database"),
+            2,
+            "error: the store cannot be used: file is not a database\n",
+        ),
         (FileNotFoundError(2, "No such file or directory", "x.csv"), 2, "error: x.csv: no such file or directory\n"),
         (KeyboardInterrupt(), 130, ""),
-        (ZeroDivisionError("division by zero"), 70, "error: flowctl itself is at fault: ZeroDivisionError: division by zero"),
+        (
+            ZeroDivisionError("division by zero"),
+            70,
+            "error: flowctl itself is at fault: ZeroDivisionError: division by zero",
+        ),
     ],
 )
 def test_failures_become_text_and_a_status(fault, status, said, capsys):

@@ -49,14 +49,18 @@ def test_colour_only_on_a_terminal_that_wants_it(monkeypatch):
     ],
 )
 def test_carets_stand_below_what_they_mean(row, column, end, carets):
-    problem = Problem(code="X", slug="x", message="m", place=Place(path="a", line=1, column=column, end_line=1, end_column=end))
+    problem = Problem(
+        code="X", slug="x", message="m", place=Place(path="a", line=1, column=column, end_line=1, end_column=end)
+    )
     drawn = render.full(problem, {"a": row}).splitlines()
     assert drawn[4] == f"  | {carets}"
 
 
 def test_long_lines_are_cut_around_the_place():
     row = "x" * 500 + "HERE" + "y" * 500
-    problem = Problem(code="X", slug="x", message="m", place=Place(path="a", line=1, column=501, end_line=1, end_column=505))
+    problem = Problem(
+        code="X", slug="x", message="m", place=Place(path="a", line=1, column=501, end_line=1, end_column=505)
+    )
     drawn = render.full(problem, {"a": row}).splitlines()
     start = drawn[4].index("^^^^")
     assert drawn[3][start : start + 4] == "HERE"

@@ -136,7 +136,14 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     root = project(tmp_path, "field-of-the-wrong-type")
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-m", "flowctl", "validate"], cwd=root, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "flowctl", "validate"],
+        cwd=root,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     os.close(write)
     assert done.returncode == 141
     assert "Traceback" not in done.stderr
@@ -152,8 +159,14 @@ def test_help_loads_no_command_and_validate_no_sql():
     loaded = {}
     for name, call in (("help", "main(['--help'])"), ("validate", "main(['-C', sys.argv[1], 'validate'])")):
         done = subprocess.run(
-            [sys.executable, "-c", program.format(call=call), str(CASES / "base")], capture_output=True, text=True, check=True
+            [sys.executable, "-c", program.format(call=call), str(CASES / "base")],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         loaded[name] = done.stderr.splitlines()[-1]
     assert loaded["help"] == "['flowctl.cli.failure', 'flowctl.cli.invocation', 'flowctl.cli.main']"
-    assert loaded["validate"] == "['flowctl.cli.failure', 'flowctl.cli.invocation', 'flowctl.cli.main', 'flowctl.cli.render', 'flowctl.cli.validate']"
+    assert (
+        loaded["validate"]
+        == "['flowctl.cli.failure', 'flowctl.cli.invocation', 'flowctl.cli.main', 'flowctl.cli.render', 'flowctl.cli.validate']"
+    )

@@ -25,7 +25,9 @@ def test_what_others_read_otherwise_is_doubtful_and_the_fix_quotes_it(scalar):
     assert text[: edit.place.column - 1] + edit.text + text[edit.place.end_column - 1 :] == f'key: "{scalar}"\n'
 
 
-@pytest.mark.parametrize("scalar", ["12", "1.5", "true", "nothing", "2026-12-01", "09:00", "'no'", "2h", "null", "a no"])
+@pytest.mark.parametrize(
+    "scalar", ["12", "1.5", "true", "nothing", "2026-12-01", "09:00", "'no'", "2h", "null", "a no"]
+)
 def test_what_all_read_alike_is_not(scalar):
     assert doubts(f"key: {scalar}\n") == []
 

@@ -17,7 +17,7 @@ def test_plural_and_singular_read_to_the_same():
     many = reading("segments:\n  vip:\n    match: {field: orders, gte: 3}\n")
     assert not one.problems
     assert not many.problems
-    assert one.declarations[0].model == many.declarations[0].model
+    assert one.declarations[0].model.model_dump() == many.declarations[0].model.model_dump()
     place = many.declarations[0].place
     assert (place.line, place.column) == (2, 3)
     assert many.declarations[0].model.place_of("segment") == place
@@ -59,4 +59,8 @@ def test_all_faults_of_a_file_in_its_order():
 
 def test_unsound_resources_still_have_names():
     found = reading("segments:\n  good: {match: {field: a, is: 1}}\n  bad: {match: 3}\n  empty:\n")
-    assert [(one.name, one.model is not None) for one in found.declarations] == [("good", True), ("bad", False), ("empty", False)]
+    assert [(one.name, one.model is not None) for one in found.declarations] == [
+        ("good", True),
+        ("bad", False),
+        ("empty", False),
+    ]

@@ -116,6 +116,8 @@ def test_settings_reject_unknown_keys():
 def test_the_command_writes_both(tmp_path, capsys):
     assert main(["-C", str(tmp_path), "schema", "--out", ".flowctl"]) == 0
     assert json.loads((tmp_path / ".flowctl" / "flowctl.schema.json").read_text())["$defs"]["SendStep"]["description"]
-    assert json.loads((tmp_path / ".flowctl" / "flowctl-settings.schema.json").read_text())["$ref"] == "#/$defs/Settings"
+    assert (
+        json.loads((tmp_path / ".flowctl" / "flowctl-settings.schema.json").read_text())["$ref"] == "#/$defs/Settings"
+    )
     assert main(["schema", "--kind", "segment"]) == 0
     assert json.loads(capsys.readouterr().out)["$ref"] == "#/$defs/Segment"

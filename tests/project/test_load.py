@@ -37,7 +37,17 @@ def test_find_goes_upwards(root):
 
 
 def test_which_files_belong_to_a_project(root):
-    for path in ("b.yaml", "a/x.yaml", "a/y.yml", ".hidden/x.yaml", ".dot.yaml", "drafts/x.yaml", "a/skip.yaml", "inner/flowctl.yaml", "inner/z.yaml"):
+    for path in (
+        "b.yaml",
+        "a/x.yaml",
+        "a/y.yml",
+        ".hidden/x.yaml",
+        ".dot.yaml",
+        "drafts/x.yaml",
+        "a/skip.yaml",
+        "inner/flowctl.yaml",
+        "inner/z.yaml",
+    ):
         write(root, path, "x: 1\n")
     assert list(files(root, ["drafts", "skip.yaml"])) == ["b.yaml", "a/x.yaml"]
     assert list(files(root, ["a/*.yaml"])) == ["b.yaml", "drafts/x.yaml"]
@@ -55,7 +65,11 @@ def test_all_faults_of_all_files_at_once(root):
     write(root, "c.yaml", "segment: c\nmatch: {field: order, gte: 1}\n")
     write(root, "d.yaml", SEGMENT.format("d"))
     project = load(root)
-    assert [(problem.place.path, problem.code) for problem in project.problems] == [("a.yaml", "YML006"), ("b.yaml", "YML001"), ("c.yaml", "REF001")]
+    assert [(problem.place.path, problem.code) for problem in project.problems] == [
+        ("a.yaml", "YML006"),
+        ("b.yaml", "YML001"),
+        ("c.yaml", "REF001"),
+    ]
     assert sorted(project.segments) == ["c", "d"]
     assert set(project.sources) == {"flowctl.yaml", "a.yaml", "b.yaml", "c.yaml", "d.yaml"}
 

@@ -441,12 +441,12 @@ class Run:
             case "consent":
                 granted = rng.random() < 0.7
                 world.contacts[who]["consents"]["email"] = granted
-                self.connection.execute("INSERT OR REPLACE INTO consents VALUES (?, 'email', 'marketing', ?, 0, 'x')", (who, granted))
+                self.connection.execute("INSERT OR REPLACE INTO consents (contact_id, channel, purpose, granted, at, source) VALUES (?, 'email', 'marketing', ?, 0, 'x')", (who, granted))
                 change = "consent.email"
             case "suppress":
                 if rng.random() < 0.5:
                     world.contacts[who]["suppressed"].add("email")
-                    self.connection.execute("INSERT OR IGNORE INTO suppressions VALUES ('email', ?, 'x', 0, 'x', ?)", (str(who), who))
+                    self.connection.execute("INSERT OR IGNORE INTO suppressions (channel, hash, reason, at, source, contact_id) VALUES ('email', ?, 'x', 0, 'x', ?)", (str(who), who))
                 else:
                     world.contacts[who]["suppressed"].discard("email")
                     self.connection.execute("DELETE FROM suppressions WHERE contact_id = ?", (who,))
@@ -550,7 +550,7 @@ def test_incremental_is_full_is_python(seed):
         run.connection.execute("BEGIN")
         for plan in run.plans:
             judge_in_full(run.connection, plan, run.now)
-        start_cursors(run.connection)
+        start_cursors(run.connection, run.now)
         run.connection.execute("COMMIT")
         run.looked = run.now
         run.agree()

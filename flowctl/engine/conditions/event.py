@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.engine.conditions import window
-from flowctl.engine.conditions.comparison import comparison_sql, fields_read, inferred_type, is_timed, joined, opposite, sources
+from flowctl.engine.conditions.comparison import (
+    comparison_sql,
+    fields_read,
+    inferred_type,
+    is_timed,
+    joined,
+    opposite,
+    sources,
+)
 from flowctl.engine.conditions.literal import json_path
 from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import json_value

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowctl.engine.conditions.comparison import by_local_date, comparison_sql, fields_read, is_timed, moment_probes, sources
+from flowctl.engine.conditions.comparison import (
+    by_local_date,
+    comparison_sql,
+    fields_read,
+    is_timed,
+    moment_probes,
+    sources,
+)
 from flowctl.engine.conditions.values import column
 from flowctl.engine.segments import Probe
 

@@ -22,13 +22,13 @@ def sql(leaf: InputLeaf, frame: Frame, *, negated: bool) -> str:
     return where_sql(document, leaf.input, {}, frame, prefix=prefix, negated=negated)
 
 
-def probes(leaf: InputLeaf, frame: Frame) -> Iterator[Probe]:  # noqa: ARG001 - every leaf is asked alike
+def probes(leaf: InputLeaf, frame: Frame) -> Iterator[Probe]:
     """It stays as it is; a field it is compared with may change."""
     names = sorted({name for asked in leaf.input.values() for name in fields_read(asked)})
     if names:
         yield Probe(kind="changed", names=tuple(names))
 
 
-def unsupported(leaf: InputLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: InputLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
     return None if frame.scope.enrollment else "`input` only means something inside a workflow"

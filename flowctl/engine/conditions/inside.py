@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from flowctl.language.conditions import InsideLeaf
 
 
-def sql(leaf: InsideLeaf, frame: Frame, *, negated: bool) -> str:  # noqa: ARG001 - every leaf is asked alike
+def sql(leaf: InsideLeaf, frame: Frame, *, negated: bool) -> str:
     """Nothing: `apply` refuses it before."""
     raise NotImplementedError(leaf.subject)
 
 
-def probes(leaf: InsideLeaf, frame: Frame) -> Iterator[Probe]:  # noqa: ARG001 - every leaf is asked alike
+def probes(leaf: InsideLeaf, frame: Frame) -> Iterator[Probe]:
     """None."""
     yield from ()
 
 
-def unsupported(leaf: InsideLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: InsideLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it."""
     return "the engine does not run `inside` conditions yet"

@@ -27,7 +27,7 @@ ANY = "any"
 
 
 def sql(leaf: MessageLeaf, frame: Frame, *, negated: bool) -> str:
-    """This enrollment's, unless a duration or `ever` says whose."""
+    """Those of the enrollment, unless a duration or `ever` says whose."""
     if frame.full:
         return _set(leaf, frame, negated=negated)
     rows = found(leaf, frame)

@@ -45,7 +45,7 @@ def probes(leaf: ReachableLeaf, frame: Frame) -> Iterator[Probe]:
     yield Probe(kind="changed", names=tuple(sorted(names)))
 
 
-def unsupported(leaf: ReachableLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: ReachableLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
     return None
 

@@ -27,6 +27,6 @@ def probes(leaf: SegmentLeaf, frame: Frame) -> Iterator[Probe]:
     yield Probe(kind="transition", ids=(frame.scope.segments[leaf.segment],))
 
 
-def unsupported(leaf: SegmentLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: SegmentLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
     return None

@@ -26,7 +26,7 @@ def probes(leaf: TimeLeaf, frame: Frame) -> Iterator[Probe]:
     yield Probe(kind="slot", zone=frame.scope.zone, sql=f"({_open(leaf.time, 'o')}) <> ({_open(leaf.time, 'z')})")
 
 
-def unsupported(leaf: TimeLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: TimeLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
     return None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ENDED_AS = {"completed": "= 1", "exited": "IN (2, 4)"}
 
 
-def sql(leaf: WorkflowLeaf, frame: Frame, *, negated: bool) -> str:  # noqa: ARG001 - every leaf is asked alike
+def sql(leaf: WorkflowLeaf, frame: Frame, *, negated: bool) -> str:
     """active: any is running; completed, exited: how the last one ended; never: there was none."""
     mine = f"FROM enrollments n WHERE n.contact_id = c.id AND n.workflow = {literal(leaf.workflow)}"
     match leaf.state:
@@ -31,11 +31,11 @@ def sql(leaf: WorkflowLeaf, frame: Frame, *, negated: bool) -> str:  # noqa: ARG
     return f"NOT ({test})" if negated else test
 
 
-def probes(leaf: WorkflowLeaf, frame: Frame) -> Iterator[Probe]:  # noqa: ARG001 - every leaf is asked alike
+def probes(leaf: WorkflowLeaf, frame: Frame) -> Iterator[Probe]:
     """Who entered or left it."""
     yield Probe(kind="enrollment", names=(leaf.workflow,))
 
 
-def unsupported(leaf: WorkflowLeaf, frame: Frame) -> str | None:  # noqa: ARG001 - every leaf is asked alike
+def unsupported(leaf: WorkflowLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
     return None

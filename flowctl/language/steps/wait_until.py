@@ -61,7 +61,8 @@ class UntilBestTime(Model):
 def _kind(value: Any) -> str | None:
     if isinstance(value, dict):
         return next((key for key in ("date", "from", "slot", "best_time") if key in value), None)
-    return {UntilDate: "date", UntilField: "from", UntilSlot: "slot", UntilBestTime: "best_time"}.get(type(value))
+    kinds: dict[type, str] = {UntilDate: "date", UntilField: "from", UntilSlot: "slot", UntilBestTime: "best_time"}
+    return kinds.get(type(value))
 
 
 class WaitUntilStep(AnyStep):

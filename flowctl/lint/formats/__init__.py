@@ -1,1 +1,4 @@
-"""Reports as text for machines. One format a module; each has `render(report) -> str`."""
+"""Reports in the formats of other programs: one a module, with `render(report, folder) -> str`.
+
+What people read, and flowctl's own JSON, the command line draws itself.
+"""

@@ -70,13 +70,18 @@ def worst(rule: Rule) -> Severity:
     return severity
 
 
+def title(code: str) -> str:
+    """What a rule finds, in a line."""
+    return (load(code).__doc__ or "").strip().partition("\n")[0].partition(": ")[2].rstrip(".")
+
+
 def page(code: str) -> str:
     """What `flowctl rule` and docs/rules say about a rule: Markdown."""
     rule = load(code)
-    paragraphs = (rule.__doc__ or "").strip()
-    title, _, body = paragraphs.partition("\n")
-    said = rule.SEVERITY if worst(rule) == rule.SEVERITY else f"{rule.SEVERITY}, or {worst(rule)} where the page says so"
-    return f"# {code} {SLUGS[code]}\n\n{title.partition(': ')[2]}\n\nSeverity: {said}.\n\n{body.strip()}\n"
+    body = (rule.__doc__ or "").strip().partition("\n")[2].strip()
+    said = rule.SEVERITY if worst(rule) == rule.SEVERITY else f"{rule.SEVERITY}, or {worst(rule)} as said below"
+    first = title(code)
+    return f"# {code} {SLUGS[code]}\n\n{first[:1].upper()}{first[1:]}.\n\nSeverity: {said}.\n\n{body}\n"
 
 
 def codes(names: Sequence[str], where: str) -> set[str]:

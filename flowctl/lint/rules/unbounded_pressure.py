@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.problem import Problem, Related
 from flowctl.lint.bounds import CHANNELS, bound
 from flowctl.lint.pressure import distances
-from flowctl.lint.steps import said, spot
+from flowctl.lint.steps import spot, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,6 @@ def _round(journey: Journey, found: Bound) -> Problem:
     first, step = nodes[0], _step(nodes[0])
     rest = _resting_place(found, nodes[-1])
     related = (Related(place=spot(rest), label="whoever rests here is sent back to the start"),) if rest is not None else ()
-    resting = f"at once: {said(rest)}" if rest is not None else "at once"
     return Problem(
         code=CODE,
         slug=SLUG,
@@ -89,7 +88,7 @@ def _round(journey: Journey, found: Bound) -> Problem:
         detail=(
             "the round that takes no time:",
             *(f"   +0:00    {journey.name}/{node.name}  {node.place}" for node in nodes),
-            f"   {resting}",
+            *([f"   +0:00    {told(rest)}, where time passes"] if rest is not None else []),
             f"   trigger  {journey.name} begins again (`while_active: restart`)",
         ),
         help=f"put a `wait` before `{first.name}`, use `while_active: ignore`, or say in the message how often: `once: 7d`",

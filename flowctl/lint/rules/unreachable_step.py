@@ -88,8 +88,7 @@ def _first_unreached(journey: Journey, steps: Sequence[Step], reached: set[int],
     before = above
     for step in steps:
         if id(step) not in reached:
-            label = "every contact leaves here" if before is not None and before.verb == "exit" else "nobody comes out of this"
-            related = (Related(place=spot(before), label=label),) if before is not None else ()
+            related = (Related(place=spot(before), label=_why(before, is_above=before is above)),) if before is not None else ()
             yield Problem(
                 code=CODE,
                 slug=SLUG,
@@ -105,3 +104,9 @@ def _first_unreached(journey: Journey, steps: Sequence[Step], reached: set[int],
         for _, inside in branches(step):
             yield from _first_unreached(journey, inside, reached, step)
         before = step
+
+
+def _why(before: Step, *, is_above: bool) -> str:
+    if before.verb == "exit":
+        return "every contact leaves here"
+    return "this has no `timeout`" if is_above else "nobody comes out of this"

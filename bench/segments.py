@@ -1,0 +1,131 @@
+"""Ten segments kept up to date: what a slice costs follows what changed, not how many contacts there are."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from bench.ratio import Ratio
+from bench.stores import NOW, build
+from flowctl.engine.conditions import Scope, full_sql, probes, sql
+from flowctl.engine.observe import advance_cursors, judge_in_full, new_facts, observe
+from flowctl.engine.segments import SegmentPlan
+from flowctl.language.conditions import Condition
+from flowctl.store.database import open_store, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGE = int(os.environ.get("FLOWCTL_BENCH_CONTACTS", "1000000"))
+MEDIUM = LARGE // 100
+SMALL = LARGE // 1000
+EVENTS_EACH = 5
+CHANGED = 1000
+SLICE_MS = 1000  # short: what grows out of a window of years of history is work too, and more of it where there are more contacts
+IDLE_GOAL, CHANGED_GOAL = 1.5, 2.0
+
+SEGMENTS: dict[str, dict[str, object]] = {
+    "engaged-2": {"field": "engagement", "gte": 70},
+    "bought": {"event": "purchase", "since": "30d"},
+    "bought-much": {"event": "purchase", "since": "90d", "sum": {"amount": {"gte": 500}}},
+    "thrice": {"event": "purchase", "since": "180d", "count": {"gte": 3}, "where": {"amount": {"gte": 50}}},
+    "quiet": {"all": [{"event": "visit", "since": "ever"}, {"not": {"event": "visit", "since": "60d"}}]},
+    "lapsed": {"all": [{"event": "purchase", "between": ["90d", "30d"]}, {"event": "purchase", "since": "30d", "count": 0}]},
+    "last-was-small": {"event": "purchase", "since": "ever", "last": {"amount": {"lt": 10}}},
+    "gold-or-engaged": {"any": [{"field": "plan", "is": "gold"}, {"segment": "engaged-2"}]},
+    "may-write": {"all": [{"reachable": "email"}, {"not": {"segment": "quiet"}}]},
+    "new": {"field": "created_at", "within_last": "30d"},
+}
+
+
+def run() -> list[Ratio]:
+    """Idle slices at the largest store against the smallest; the same changes at the largest against a hundredth of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        idle, changed = {}, {}
+        for contacts in (SMALL, MEDIUM, LARGE):
+            path = build(Path(folder) / str(contacts), contacts=contacts, events=contacts * EVENTS_EACH)
+            store = open_store(path, create=False)
+            plans, full_s = _declare(store.connection)
+            idle[contacts] = min(_slices(store.connection, plans, lambda _: None))
+            changed[contacts] = min(_slices(store.connection, plans, lambda at: _change(store.connection, contacts, at)))
+            print(f"# {contacts} contacts: in full {full_s:.2f} s, idle {idle[contacts] * 1e3:.2f} ms, {CHANGED} changed {changed[contacts] * 1e3:.1f} ms")
+            store.close()
+    return [
+        Ratio(name="segments-idle", value=idle[LARGE] / idle[SMALL], goal=IDLE_GOAL, detail=f"{LARGE} contacts against {SMALL}"),
+        Ratio(name="segments-changed", value=changed[LARGE] / changed[MEDIUM], goal=CHANGED_GOAL, detail=f"{LARGE} contacts against {MEDIUM}"),
+    ]
+
+
+def _declare(connection: sqlite3.Connection) -> tuple[list[SegmentPlan], float]:
+    events = dict(connection.execute("SELECT name, id FROM event_types"))
+    numbers = {name: 1000 + place for place, name in enumerate(SEGMENTS)}
+    (zone,) = connection.execute("SELECT min(id) FROM zones").fetchone()
+    scope = Scope(
+        field_types={"engagement": "number", "plan": "choice", "email": "email", "created_at": "datetime"},
+        event_types=events,
+        event_properties={"purchase": {"amount": "number"}, "visit": {"page": "text"}},
+        segments=numbers,
+        messages={},
+        channels={},
+        zone=zone,
+    )
+    plans = []
+    for name, said in SEGMENTS.items():
+        condition = TypeAdapter(Condition).validate_python(said)
+        text = {"check": sql(condition, scope), "full": full_sql(condition, scope)}
+        plans.append(SegmentPlan(id=numbers[name], name=name, probes=tuple(probes(condition, scope)), order=numbers[name], **text))
+    start = time.perf_counter()
+    with transaction(connection):
+        for plan in plans:
+            connection.execute("INSERT INTO segments (id, name, definition) VALUES (?, ?, 'x')", (plan.id, plan.name))
+            judge_in_full(connection, plan, NOW)
+    with transaction(connection):
+        new_facts(connection, NOW, NOW)
+        advance_cursors(connection)
+    return plans, time.perf_counter() - start
+
+
+def _slices(connection: sqlite3.Connection, plans: list[SegmentPlan], before: Callable[[int], None]) -> list[float]:
+    """Seconds of several slices, one after the other."""
+    (at,) = connection.execute("SELECT coalesce(max(value), ?) FROM cursors WHERE name = 'bench'", (NOW,)).fetchone()
+    times = []
+    for _ in range(7):
+        with transaction(connection):
+            before(at + SLICE_MS)
+        start = time.perf_counter()
+        with transaction(connection):
+            facts = new_facts(connection, at, at + SLICE_MS)
+            observe(connection, plans, at, at + SLICE_MS)
+            advance_cursors(connection)
+        times.append(time.perf_counter() - start)
+        assert not facts.more
+        at += SLICE_MS
+    with transaction(connection):
+        connection.execute("INSERT INTO cursors VALUES ('bench', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (at,))
+    return times
+
+
+def _change(connection: sqlite3.Connection, contacts: int, at: int) -> None:
+    """A thousand contacts, spread over the table: each has a purchase and a new field value."""
+    step = max(1, contacts // CHANGED)
+    who = [1 + (number * step + at // SLICE_MS * 7) % contacts for number in range(CHANGED)]
+    (purchase,) = connection.execute("SELECT id FROM event_types WHERE name = 'purchase'").fetchone()
+    connection.executemany(
+        "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, ?)",
+        ((contact, purchase, at - 10, f'{{"amount": {contact % 300}}}') for contact in who),
+    )
+    connection.executemany("UPDATE contacts SET engagement = (engagement + 37) % 100 WHERE id = ?", ((contact,) for contact in who))
+    connection.executemany(
+        "INSERT INTO contact_changes (contact_id, field, at) VALUES (?, 'engagement', ?)", ((contact, at - 10) for contact in who)
+    )
+
+
+if __name__ == "__main__":
+    for ratio in run():
+        print(ratio.line())

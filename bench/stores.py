@@ -1,0 +1,176 @@
+"""Stores for the benchmarks: a real project, applied, then filled by bulk SQL with made-up people and what they did."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flowctl.engine.apply import apply
+from flowctl.project.load import load
+from flowctl.store.database import open_store, transaction
+from flowctl.store.events import type_id
+from flowctl.store.fields import declare
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = 1_772_445_600_000  # 2026-03-02T10:00Z, a Monday
+DAY_MS = 86_400_000
+HISTORY_DAYS = 300
+WORKFLOWS = 20
+_NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :last)"
+
+SETTINGS = """\
+project: bench
+store: sqlite:///flowctl.db
+timezone: Europe/Paris
+languages: [en]
+contacts:
+  fields:
+    first_name: text
+    plan: {type: choice, values: [free, silver, gold]}
+    engagement: {type: number, default: 0}
+events:
+  signup:
+  visit: {properties: {page: text}}
+  purchase: {properties: {amount: number}}
+senders: {shop: {name: Shop, email: shop@example.com}}
+channels:
+  email: {adapter: maildir, path: mail}
+pressure: {email: [1 per 16h, 3 per 7d], all: [2 per 24h]}
+public_url: https://news.example.com
+"""
+SEGMENTS = """\
+segments:
+  engaged: {match: {field: engagement, gte: 50}}
+  buyers: {match: {event: purchase, since: 30d}}
+  big-spenders: {match: {event: purchase, since: 90d, sum: {amount: {gte: 500}}}}
+  gone-quiet: {match: {all: [{event: visit, since: ever}, {not: {event: visit, since: 60d}}]}}
+  golden: {match: {all: [{field: plan, is: gold}, {segment: engaged}]}}
+"""
+MESSAGES = """\
+messages:
+  offer:
+    email: {from: shop, subject: "An offer", text: "Hello {{ contact.first_name|default('you') }}"}
+  reminder:
+    email: {from: shop, subject: "A reminder", text: "Hello {{ contact.first_name|default('you') }}"}
+"""
+WORKFLOW = """\
+workflow: journey-{number:02}
+description: One of many.
+owner: bench
+type: follow-up
+goal: {{event: purchase, within: 30d, where: {{amount: {{gte: {goal}}}}}}}
+triggers:
+  - {trigger}
+reentry: {{after: 30d}}
+steps:
+  - wait: 2d
+  - if:
+      all:
+        - {{field: plan, in: [silver, gold]}}
+        - {{field: engagement, gte: {level}}}
+        - {{event: purchase, since: 30d, where: {{amount: {{gte: {amount}}}}}}}
+    then: [{{send: offer}}]
+    else: [{{send: reminder}}]
+  - wait: 5d
+"""
+TRIGGERS = ("{event: signup}", "{enters: engaged}", "{enters: gone-quiet}", "{event: visit, where: {page: cart}}")
+
+
+def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> Path:
+    """A project with its store: so many contacts, events spread over them and, waiting at the first step, enrollments due at `NOW`.
+
+    Everything else is history by then. Returns the path of the store.
+    """
+    folder.mkdir(parents=True)
+    write_project(folder)
+    project = load(folder)
+    path = folder / "flowctl.db"
+    store = open_store(path, create=True)
+    connection = store.connection
+    # Nobody minds losing what is half built, and sorting once beats inserting in order into five indexes.
+    for pragma in ("synchronous = OFF", "foreign_keys = OFF", "cache_size = -400000"):
+        connection.execute(f"PRAGMA {pragma}")
+    with transaction(connection):
+        declare(connection, {name: said.model_dump(mode="json", exclude_none=True) for name, said in project.settings.contacts.fields.items()}, now=1)
+        _people(connection, contacts)
+        _facts(connection, contacts, events)
+    apply(store, project, commit="bench", now=NOW - 60_000)
+    if enrollments:
+        with transaction(connection):
+            _enroll(connection, contacts, enrollments)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    return path
+
+
+def write_project(folder: Path) -> None:
+    """The files: twenty workflows that differ in their numbers, five segments, two messages."""
+    (folder / "flowctl.yaml").write_text(SETTINGS, encoding="utf-8")
+    (folder / "segments.yaml").write_text(SEGMENTS, encoding="utf-8")
+    (folder / "messages.yaml").write_text(MESSAGES, encoding="utf-8")
+    for number in range(WORKFLOWS):
+        numbers = {"goal": 900 + number, "level": 20 + number, "amount": 40 + number}
+        text = WORKFLOW.format(number=number, trigger=TRIGGERS[number % len(TRIGGERS)], **numbers)
+        (folder / f"journey-{number:02}.yaml").write_text(text, encoding="utf-8")
+
+
+def _people(connection: sqlite3.Connection, contacts: int) -> None:
+    with _without_indexes(connection, "contacts"):
+        connection.execute(
+            f"{_NUMBERS} INSERT INTO contacts (id, key, email, first_name, plan, engagement, language, created_at, _seed, _origin) "
+            "SELECT n, 'c' || n, 'person' || n || '@example.com', 'First' || (n % 1000), "
+            "CASE n * 7919 % 3 WHEN 0 THEN 'free' WHEN 1 THEN 'silver' ELSE 'gold' END, n * 104729 % 100, 'en', :at, "
+            "n * 48271 % 2147483647, 0 FROM numbers",
+            {"last": contacts, "at": NOW - HISTORY_DAYS * DAY_MS},
+        )
+    connection.execute(
+        "INSERT INTO consents (contact_id, channel, purpose, granted, at, source) SELECT id, 'email', 'marketing', 1, created_at, 'bench' FROM contacts"
+    )
+
+
+def _facts(connection: sqlite3.Connection, contacts: int, events: int) -> None:
+    """Signups, visits and purchases over the last months; by contact, as one would load them."""
+    types = [type_id(connection, name) for name in ("signup", "visit", "purchase")]
+    with _without_indexes(connection, "events"):
+        connection.execute(
+            f"{_NUMBERS} INSERT INTO events (contact_id, type, at, props) "
+            "SELECT 1 + (n - 1) * :contacts / :last, CASE n % 5 WHEN 0 THEN :signup WHEN 1 THEN :purchase WHEN 3 THEN :purchase ELSE :visit END, "
+            ":now - :span + n * 15485863 % (:span - 120000), "
+            "CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN json_object('amount', n * 31 % 300) WHEN 3 THEN json_object('amount', n * 17 % 300) "
+            "ELSE json_object('page', 'p' || (n % 50)) END FROM numbers",
+            {
+                "last": events, "contacts": contacts, "now": NOW, "span": HISTORY_DAYS * DAY_MS,
+                "signup": types[0], "visit": types[1], "purchase": types[2],
+            },
+        )  # fmt: skip
+
+
+def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int) -> None:
+    """Two days ago, by workflows in turn; each contact is in `enrollments / contacts` of them."""
+    versions = connection.execute("SELECT id, workflow FROM workflow_versions ORDER BY id").fetchall()
+    connection.execute("CREATE TEMP TABLE turn (place INTEGER PRIMARY KEY, version INTEGER, workflow TEXT)")
+    connection.executemany("INSERT INTO turn VALUES (?, ?, ?)", ((n, *version) for n, version in enumerate(versions)))
+    with _without_indexes(connection, "enrollments"):
+        connection.execute(
+            f"{_NUMBERS} INSERT INTO enrollments (contact_id, workflow, version_id, cause, trigger, entered_at, pc, at, due_at, until_at) "
+            "SELECT 1 + (n - 1) % :contacts, t.workflow, t.version, 'event:' || n, json_object('at', :entered + n % 1000), :entered + n % 1000, "
+            "0, :entered + n % 1000, :due + n % 1000, :due + n % 1000 FROM numbers JOIN turn t ON t.place = n % :turns",
+            {
+                "last": enrollments, "contacts": contacts, "entered": NOW - 2 * DAY_MS - 60_000, "due": NOW - 60_000, "turns": len(versions),
+            },
+        )  # fmt: skip
+
+
+@contextmanager
+def _without_indexes(connection: sqlite3.Connection, table: str) -> Iterator[None]:
+    """Indexes made by hand are dropped and made again."""
+    made = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,)).fetchall()
+    for name, _ in made:
+        connection.execute(f"DROP INDEX {name}")
+    yield
+    for _, sql in made:
+        connection.execute(sql)

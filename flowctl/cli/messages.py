@@ -1,0 +1,100 @@
+"""`flowctl messages`: what would leave."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flowctl import clock
+from flowctl.cli.invocation import invocation
+from flowctl.failure import Failure, UsageFailure
+
+EXAMPLES = """\
+flowctl messages render cart-reminder --contact ana@example.com
+flowctl messages render cart-reminder --contact C-1042 --html > preview.html
+flowctl messages render cart-reminder --contact C-1042 --raw          the whole mail, as it would leave
+"""
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Render a message for a contact: what would leave.")
+
+
+@app.callback()
+def _group() -> None:
+    """Render a message for a contact: what would leave."""
+
+
+@app.command("render")
+def render_(  # noqa: PLR0913 - options
+    ctx: typer.Context,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", show_default=False)],
+    contact: Annotated[str, typer.Option("--contact", metavar="X", help="Key, address or #id.", show_default=False)],
+    channel: Annotated[str, typer.Option("--channel", help="Rather than the message's first.", show_default=False)] = "",
+    html: Annotated[bool, typer.Option("--html", help="Only the HTML part.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Everything, as it would leave.")] = False,
+) -> int:
+    """Show what a contact would get, from the files as they are now. A trigger's values are taken as unknown."""
+    from flowctl.cli.store import opened
+
+    said = invocation(ctx)
+    project = said.project()
+    found = project.messages.get(message)
+    if found is None:
+        import difflib
+
+        near = difflib.get_close_matches(message, project.messages, 1)
+        text = f"no message {message!r} in the files"
+        raise UsageFailure(text, help=f"did you mean {near[0]!r}?" if near else "`flowctl validate` tells what is wrong with them")
+    with opened(said) as store:
+        letter = _letter(store, project, found, contact, channel or found.channels[0])
+    _show(letter.payload, html=html, raw=raw)
+    return 0
+
+
+def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) -> Any:  # noqa: ANN401 - engine types stay lazy
+    from flowctl.engine.contact import contact_values
+    from flowctl.engine.letters import Letters, Refused
+    from flowctl.engine.links import Links
+    from flowctl.engine.templates import prepare
+    from flowctl.store.contacts import resolve
+
+    settings = project.settings
+    snapshot = prepare(message, senders=settings.senders, languages=settings.languages, read=project.bodies.get)
+    values, zone = contact_values(store.connection, resolve(store.connection, contact), project.field_types)
+    address = values["phone"] if channel in ("sms", "whatsapp") else values.get(channel)
+    links = Links(secret=store.secret, public_url=settings.public_url) if settings.public_url else None
+    made = Letters(links).build(
+        snapshot,
+        channel=channel,
+        recipient=address or f"nobody@{settings.project}.invalid",
+        key="preview",
+        now=clock.now(),
+        contact=values,
+        zone=zone or settings.timezone,
+    )
+    if isinstance(made, Refused):
+        text = f"message {message.name} cannot be made for {contact}: {made.reason}"
+        raise Failure(text, help="a tick would mark it failed with this reason")
+    return made
+
+
+def _show(payload: bytes | dict[str, Any], *, html: bool, raw: bool) -> None:
+    import sys
+
+    if isinstance(payload, dict):
+        import json
+
+        print(json.dumps(payload, ensure_ascii=False, indent=2))
+        return
+    if raw:
+        sys.stdout.buffer.write(payload)
+        return
+    from email import message_from_bytes, policy
+
+    mail = message_from_bytes(payload, policy=policy.default)
+    if not html:
+        for name in ("From", "To", "Subject", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post"):
+            if mail[name]:
+                print(f"{name}: {mail[name]}")
+        print()
+    part = mail.get_body(("html",) if html else ("plain",))
+    print(part.get_content() if part else "")

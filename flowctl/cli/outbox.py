@@ -1,0 +1,89 @@
+"""`flowctl outbox`: messages to leave, and those in doubt."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from flowctl import clock
+from flowctl.cli import render
+from flowctl.cli.invocation import invocation
+from flowctl.failure import UsageFailure
+
+EXAMPLES = """\
+flowctl outbox list                          what is to leave, failed or in doubt
+flowctl outbox list --state in_doubt
+flowctl outbox resolve 43ac30d4 --sent       the beginning of a key is enough
+flowctl outbox retry 9f01
+"""
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List messages to leave; settle those in doubt.")
+
+
+@app.callback()
+def _group() -> None:
+    """List messages to leave; settle those in doubt."""
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    state: Annotated[str, typer.Option("--state", help="Only this state: ready, sent, failed, in_doubt, skipped, cancelled.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option("--limit", help="At most so many rows.", min=1)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
+) -> int:
+    """List messages, the newest first: ready, failed and in doubt, unless a state is said."""
+    from flowctl.cli.store import opened
+    from flowctl.cli.times import iso
+    from flowctl.report.outbox import STATES, outbox
+
+    if state and state not in STATES:
+        message = f"no state {state!r}"
+        raise UsageFailure(message, help=f"states are {', '.join(STATES)}")
+    with opened(invocation(ctx)) as store:
+        rows = outbox(store, states=[state] if state else ["ready", "failed", "in_doubt"], limit=limit)
+    if as_json:
+        render.document("outbox", {"messages": [{**asdict(row), "at": iso(row.at)} for row in rows]})
+        return 0
+    columns = ["key", "state", "at", "contact", "channel", "message", "workflow", "attempts", "reason"]
+    table = [
+        (row.key, row.state, iso(row.at), row.contact, row.channel, row.message, row.workflow, row.attempts, row.reply or row.reason)
+        for row in rows
+    ]
+    render.table(columns, table, right=["attempts"])
+    return 0
+
+
+@app.command("resolve")
+def resolve_(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", show_default=False)],
+    sent: Annotated[bool, typer.Option("--sent", help="It arrived.")] = False,
+    resend: Annotated[bool, typer.Option("--resend", help="Send it again: it may arrive twice.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Give it up.")] = False,
+) -> int:
+    """Settle a message in doubt, as a person found out or decides."""
+    from flowctl.cli.store import opened
+    from flowctl.engine.by_hand import How, resolve
+
+    chosen: list[How] = [how for how, said in (("sent", sent), ("resend", resend), ("drop", drop)) if said]  # type: ignore[misc]  # the three words of How
+    if len(chosen) != 1:
+        message = "say one of --sent, --resend, --drop"
+        raise UsageFailure(message)
+    with opened(invocation(ctx)) as store:
+        resolve(store.connection, key, chosen[0], now=clock.now())
+    print(f"{key}: {'leaves at the next tick' if resend else 'sent' if sent else 'dropped'}")
+    return 0
+
+
+@app.command("retry")
+def retry_(ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEY", show_default=False)]) -> int:
+    """Send a failed message after all, at the next tick."""
+    from flowctl.cli.store import opened
+    from flowctl.engine.by_hand import retry
+
+    with opened(invocation(ctx)) as store:
+        retry(store.connection, key, now=clock.now())
+    print(f"{key}: leaves at the next tick")
+    return 0

@@ -1,0 +1,51 @@
+"""The git commit a project's files come from, and whether they differ from it."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowctl.project.project import Project
+
+UNCOMMITTED = "uncommitted"
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """An abbreviated hash ('uncommitted' where there is none), and the project's files that differ from it."""
+
+    hash: str
+    dirty: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.hash}+dirty" if self.dirty and self.hash != UNCOMMITTED else self.hash
+
+
+def commit_of(project: Project) -> Commit:
+    """HEAD of the repository the project lies in, judged by the files that the project is made of."""
+    files = sorted({*project.sources, *project.bodies})
+    head = _git(project, "rev-parse", "--short", "HEAD")
+    if head is None:
+        return Commit(hash=UNCOMMITTED, dirty=tuple(files))
+    changed = _git(project, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *files) or ""
+    # Deleted files are no longer among the project's, and change it too.
+    gone = _git(project, "ls-files", "--deleted", "-z", "--", "*.yaml") or ""
+    names = [row[3:] for row in changed.split("\0") if row] + [row for row in gone.split("\0") if row]
+    return Commit(hash=head.strip(), dirty=tuple(sorted(set(names))))
+
+
+def _git(project: Project, *words: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program, no shell
+            ["git", "-C", str(project.root), *words],  # noqa: S607 - git is wherever the user has it
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from flowctl.engine.bodies import NotConvertible, text_of, to_html, to_text
+from flowctl.engine.sandbox import Record, compiled, render
+
+MARKDOWN = """# Bonjour {{ contact.first_name|default("*cher* client") }}
+
+Votre [panier](https://shop.example/{{ trigger.cart_id }}?a=1&b=2) vous **attend**.
+
+{% for item in data.items %}
+- {{ item }}
+{% endfor %}
+
+{% if contact.vip %}Bravo {{ contact.first_name }}{% else %}À bientôt{% endif %} !
+"""
+MJML = "<mjml><mj-body><mj-section><mj-column>{}</mj-column></mj-section></mj-body></mjml>"
+
+
+def filled(template, *, html=True, **contact):
+    variables = {
+        "contact": Record("contact", {"first_name": "Zoé", "vip": True} | contact),
+        "trigger": Record("trigger", {"cart_id": "c1"}),
+        "data": Record("data", {"items": ["un", "deux"]}),
+    }
+    return render(compiled(template, html=html), variables)
+
+
+def test_markdown_becomes_html_and_text():
+    html = to_html(MARKDOWN, "markdown", "fr")
+    page = filled(html)
+    assert '<html lang="fr">' in page
+    assert "<h1>Bonjour Zoé</h1>" in page
+    assert '<a href="https://shop.example/c1?a=1&amp;b=2">panier</a>' in page
+    assert [line for line in page.splitlines() if "li>" in line or "ul>" in line] == [
+        "<ul>",
+        "<li>un</li>",
+        "<li>deux</li>",
+        "</ul>",
+    ]
+    assert filled(to_text(html), html=False).splitlines() == [
+        "Bonjour Zoé",
+        "",
+        "Votre [panier](https://shop.example/c1?a=1&b=2) vous attend.",
+        "",
+        "  * un",
+        "  * deux",
+        "",
+        "Bravo Zoé !",
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*gras*",
+        "<b>x</b>",
+        "[a](http://evil.example)",
+        "# title",
+        "{{ 7*7 }}",
+        "{% raw %}",
+        "`code`",
+        "&amp;",
+        "zqjinjav0000qz",
+    ],
+)
+def test_data_is_never_markdown_markup_or_template(value):
+    html = to_html("Bonjour {{ contact.first_name }} !", "markdown", "fr")
+    shown = filled(html, first_name=value)
+    escaped = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert f"<p>Bonjour {escaped} !</p>" in shown
+    assert filled(to_text(html), html=False, first_name=value).strip() == f"Bonjour {value} !"
+
+
+def test_html_written_in_markdown_stays():
+    assert "<p>a<br>b</p>" in to_html("a<br>b", "markdown", "fr")
+
+
+def test_strings_in_tags_that_look_like_their_end():
+    html = to_html("a {{ contact.nope|default('}} *x* {%') }} b", "markdown", "fr")
+    assert "<p>a }} *x* {% b</p>" in filled(html)
+
+
+def test_mjml_is_converted_with_its_tags_kept():
+    html = to_html(MJML.format("<mj-text>Bonjour {{ contact.first_name }}</mj-text>"), "mjml", "fr")
+    assert 'lang="fr"' in html
+    assert ">Bonjour {{ contact.first_name }}<" in html
+    assert to_text(html) == "Bonjour {{ contact.first_name }}\n"
+
+
+def test_a_loop_between_rows_makes_its_text_from_what_was_rendered():
+    html = to_html(MJML.format("{% for i in data.items %}<mj-text>{{ i }}</mj-text>{% endfor %}"), "mjml", "fr")
+    assert to_text(html) is None
+    assert text_of(filled(html)).split() == ["un", "deux"]
+
+
+def test_a_condition_in_an_attribute_makes_its_text_from_what_was_rendered():
+    html = '<p style="{% if contact.vip %}color:red{% else %}color:blue{% endif %}">a</p>'
+    assert to_text(html) is None
+
+
+def test_an_image_takes_its_variable_with_it():
+    assert to_text('<p>a <img src="https://x.example/{{ contact.key }}.png"> b</p>').split() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (MJML.format("\n<mj-txt>a</mj-txt>"), "line 2: unknown MJML tag <mj-txt>; did you mean <mj-text>?"),
+        (MJML.format("<mj-include path='/etc/passwd' />"), "line 1: mj-include is not supported"),
+        (MJML.format("<mj-text><p>a</mj-text>"), "MJML cannot be read"),
+        ("<p>a</p>", "no <mjml>"),
+    ],
+)
+def test_mjml_with_faults(source, message):
+    with pytest.raises(NotConvertible) as caught:
+        to_html(source, "mjml", "fr")
+    assert message in str(caught.value)
+
+
+def test_without_the_mjml_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mjml", None)
+    with pytest.raises(NotConvertible, match=r"pip install 'flowctl\[mjml\]'"):
+        to_html(MJML.format("<mj-text>a</mj-text>"), "mjml", "fr")

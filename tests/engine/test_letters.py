@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+
+import pytest
+
+from flowctl.channels.channel import Letter
+from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.links import Claim, Links
+from flowctl.engine.templates import prepare
+from flowctl.language.message import Message
+from flowctl.language.settings import Sender
+
+LINKS = Links(secret="a" * 64, public_url="https://news.shop.example")
+SENDERS = {
+    "shop": Sender(name="Maison Lune", email="bonjour@shop.example", sms="MaisonLune", reply_to="aide@shop.example")
+}
+CONTACT = {"id": 7, "first_name": "Zoé", "language": "fr", "nickname": None}
+NOW = 1_780_000_000_000
+
+
+def snapshot(files=None, **said):
+    said = {"message": "m", "topic": "offers", **said}
+    said.setdefault(
+        "email", {"subject": "Bonjour {{ contact.first_name }}", "text": "Bonjour {{ contact.first_name }}"}
+    )
+    message = Message.model_validate(said, strict=False)
+    return prepare(message, senders=SENDERS, languages=["fr", "en"], read=(files or {}).get)
+
+
+def build(message, *, links=LINKS, contact=None, **more):
+    said = {"channel": "email", "recipient": "zoe@example.com", "key": "k1", "now": NOW}
+    return Letters(links).build(message, contact=CONTACT | (contact or {}), **(said | more))
+
+
+def opened(letter):
+    assert isinstance(letter, Letter), letter
+    message = message_from_bytes(letter.payload, policy=policy.default)
+    assert not message.defects
+    return message, *(part.get_content() for part in message.iter_parts())
+
+
+def test_a_marketing_email_is_whole():
+    letter = build(snapshot())
+    message, text, html = opened(letter)
+    url = LINKS.url("unsubscribe", Claim(key="k1", contact_id=7, channel="email", topic="offers"))
+    assert (letter.sender, letter.recipient, letter.marketing) == ("bonjour@shop.example", "zoe@example.com", True)
+    assert (message["From"], message["To"], message["Reply-To"]) == (
+        "Maison Lune <bonjour@shop.example>",
+        "zoe@example.com",
+        "aide@shop.example",
+    )
+    assert message["Subject"] == "Bonjour Zoé"
+    assert message["Date"] == "Thu, 28 May 2026 20:26:40 +0000"
+    assert message["Message-ID"] == letter.message_id == "<k1@shop.example>"
+    assert message["List-Unsubscribe"] == f"<{url}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message["Auto-Submitted"] is None
+    assert url in text
+    assert f'href="{url}"' in html
+
+
+def test_a_transactional_email_is_marked_as_automatic_and_needs_no_link():
+    message, text, _ = opened(build(snapshot(purpose="transactional"), links=None))
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["List-Unsubscribe"] is None
+    assert text == "Bonjour Zoé\n"
+
+
+def test_marketing_without_public_url_is_refused():
+    assert build(snapshot(), links=None) == Refused(reason="no unsubscribe link: flowctl.yaml has no public_url")
+
+
+def test_the_same_letter_built_again_is_the_same_to_the_byte():
+    letters = Letters(LINKS)
+    message = snapshot()
+    said = {"channel": "email", "recipient": "zoe@example.com", "key": "k1", "now": NOW, "contact": CONTACT}
+    assert letters.build(message, **said) == letters.build(message, **said) == build(snapshot())
+
+
+def test_letters_of_several_contacts_do_not_mix():
+    letters = Letters(LINKS)
+    message = snapshot()
+    for number, name in enumerate(["Zoé", "Ана", "Bob", "Zoé"]):
+        contact = CONTACT | {"id": number, "first_name": name}
+        built = letters.build(
+            message, channel="email", recipient=f"c{number}@example.com", key=f"k{number}", now=NOW, contact=contact
+        )
+        mail, text, html = opened(built)
+        assert (mail["To"], mail["Subject"]) == (f"c{number}@example.com", f"Bonjour {name}")
+        assert f"Bonjour {name}" in text
+        assert f"Bonjour {name}" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "contact", "more", "reason"),
+    [
+        ("{{ contact.nickname }}", {}, {}, "missing variable contact.nickname (unknown for this contact)"),
+        ("{{ trigger.cart }}", {}, {}, "missing variable trigger.cart"),
+        ("{{ preferences_url }}", {}, {"links": None}, "missing variable preferences_url"),
+        (
+            "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+            {},
+            {},
+            "the template runs away: more loops and text than a message can need",
+        ),
+        (
+            "{{ contact.first_name }}",
+            {"first_name": "\ud800"},
+            {},
+            "a value holds characters that are no valid Unicode",
+        ),
+        ("x", {}, {"recipient": "no address"}, "'no address' is no e-mail address"),
+        ("x", {}, {"recipient": "a@b.example>\r\nRCPT TO:<c@d.example"}, "is no e-mail address"),
+        ("x", {}, {"channel": "push"}, "message m is not written for push"),
+    ],
+)
+def test_a_poison_row_fails_only_itself(text, contact, more, reason):
+    message = snapshot(purpose="transactional", email={"subject": "x", "text": text})
+    refused = build(message, contact=contact, **more)
+    assert isinstance(refused, Refused)
+    assert reason in refused.reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Zoé\r\nBcc: v@example.com",
+        "=?utf-8?q?a=0D=0ABcc=3Av?=",
+        "<script>",
+        "{{ 7*7 }}",
+        "a" * 3000,
+        "\u202ex\u2028y\x00z",
+    ],
+)
+def test_a_name_is_only_ever_a_name(name):
+    message, _, html = opened(build(snapshot(), contact={"first_name": name}))
+    assert "Bcc" not in message
+    assert message.keys().count("Subject") == 1
+    assert message["Subject"].startswith("Bonjour")
+    assert "<script>" not in html
+    assert "49" not in str(message["Subject"])
+
+
+@pytest.mark.parametrize(("language", "word"), [("fr", "Salut"), ("en-GB", "Hi"), ("pt", "Salut"), (None, "Salut")])
+def test_each_in_their_language(language, word):
+    message = snapshot(email={"subject": {"fr": "Salut", "en": "Hi"}, "text": {"fr": "Salut", "en": "Hi"}})
+    mail, text, html = opened(build(message, contact={"language": language}))
+    assert mail["Subject"] == word
+    assert text.startswith(word)
+    assert word in html
+
+
+def test_css_is_inlined_after_rendering_and_media_rules_stay():
+    files = {
+        "m.html": "<html><head><style>p{color:red} @media print{p{color:blue}}</style></head><body>{% if contact.first_name %}<p>{{ contact.first_name }}</p>{% endif %}</body></html>"
+    }
+    _, _, html = opened(build(snapshot(files, email={"subject": "x", "file": "m.html"})))
+    assert '<p style="color: red;">Zoé</p>' in html
+    assert "@media print" in html
+
+
+def test_rows_of_a_table_make_their_text_after_rendering():
+    files = {"m.html": "<table>{% for p in data.products %}<tr><td>{{ p }}</td></tr>{% endfor %}</table>"}
+    message = snapshot(files, purpose="transactional", email={"subject": "x", "file": "m.html"})
+    _, text, _ = opened(build(message, data={"products": ["un", "deux <b>"]}))
+    assert text.split("\n")[:2] == ["un", "deux <b>"]
+
+
+def test_no_link_is_rewritten():
+    message = snapshot(email={"subject": "x", "text": "[a](https://shop.example/?q=1&r=2)"})
+    _, text, html = opened(build(message))
+    assert 'href="https://shop.example/?q=1&amp;r=2"' in html
+    assert "https://shop.example/?q=1&r=2" in text
+
+
+def test_now_is_the_contacts_time():
+    message = snapshot(email={"subject": "{{ now.strftime('%H:%M') }}", "text": "x"})
+    assert opened(build(message, zone="Asia/Tokyo"))[0]["Subject"] == "05:26"
+    assert opened(build(message, zone="Nowhere/At/All"))[0]["Subject"] == "20:26"
+
+
+def test_a_variant_is_sent_where_it_is_said():
+    message = snapshot(variants={"short": {"email": {"subject": "Court"}}})
+    assert opened(build(message, variant="short"))[0]["Subject"] == "Court"
+    assert opened(build(message, variant=None))[0]["Subject"] == "Bonjour Zoé"
+
+
+def test_other_channels_get_their_texts():
+    message = snapshot(
+        sms={"text": {"fr": "Salut {{ contact.first_name }} STOP {{ unsubscribe_url }}"}},
+        push={"title": "T", "text": "x", "url": "https://x.example/{{ contact.id }}"},
+    )
+    letter = build(message, channel="sms", recipient="+33612345678")
+    assert (letter.sender, letter.message_id, letter.channel) == ("MaisonLune", "", "sms")
+    assert letter.payload["text"].startswith("Salut Zoé STOP https://news.shop.example/u/")
+    assert build(message, channel="push", recipient="token").payload == {
+        "title": "T",
+        "text": "x",
+        "url": "https://x.example/7",
+    }
+
+
+def test_an_address_beyond_ascii_stands_in_the_header_as_it_is():
+    letter = build(snapshot(), recipient="zoé@müller.example")
+    assert letter.recipient == "zoé@xn--mller-kva.example"
+    assert b"To: zo\xc3\xa9@xn--mller-kva.example\r\n" in letter.payload

@@ -1,0 +1,117 @@
+"""What is filled into a skeleton, read back by the `email` package."""
+
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctl.engine import mime
+
+EXPECTED = [
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "List-Unsubscribe",
+    "From",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+]
+
+
+def built(subject="Bonjour", text="texte", html="<p>html</p>", *, name="Maison Lune", url="https://x.example/u/t"):
+    text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
+    encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
+    made = mime.skeleton(name=name, address="shop@shop.example", reply_to=None, marketing=False, encodings=encodings)
+    headers = [
+        ("To", "ana@example.com"),
+        ("Subject", mime.encoded_value(subject)),
+        ("Date", mime.date_value(1_780_000_000_000)),
+        ("Message-ID", "<k@shop.example>"),
+        ("List-Unsubscribe", f"<{url}>"),
+    ]
+    return made.filled(mime.header_lines(headers), text_bytes, html_bytes)
+
+
+def read(raw):
+    message = message_from_bytes(raw, policy=policy.default)
+    assert message.keys() == EXPECTED
+    assert not message.defects
+    parts = list(message.iter_parts())
+    assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
+    assert not any(part.defects for part in parts)
+    return message, *(part.get_content() for part in parts)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
+
+
+@given(subject=TEXTS, text=TEXTS, html=TEXTS, name=TEXTS)
+def test_whatever_is_filled_in_comes_out_the_same(subject, text, html, name):
+    raw = built(subject, text, html, name=name)
+    assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
+    assert raw.count(b"\n") == raw.count(b"\r") == raw.count(b"\r\n")
+    assert raw.isascii()
+    message, plain, marked = read(raw)
+    assert message["Subject"] == mime.cleaned(subject)
+    assert message["From"].addresses[0].addr_spec == "shop@shop.example"
+    for said, came in ((text, plain), (html, marked)):
+        lines = said.replace("\r\n", "\n").replace("\r", "\n")
+        assert came == (lines if lines.endswith("\n") else lines + "\n")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bonjour\r\nBcc: victim@example.com",
+        "Bonjour\nBcc: victim@example.com",
+        "Bonjour\rBcc: victim@example.com",
+        "Bonjour\x0bBcc: v\x0c\x1c\x1d\x1e\x85\u2028\u2029x",
+        "=?utf-8?q?Bonjour=0D=0ABcc=3A_victim=40example=2Ecom?=",
+        "a =?utf-8?b?DQpCY2M6IHZpY3RpbUBleGFtcGxlLmNvbQ==?= é",
+        "\u202egnp.exe",
+        "x" * 5_000,
+        "é" * 5_000,
+        "=?" * 300,
+        "💐" * 200,
+    ],
+)
+def test_a_header_holds_one_line_and_nothing_hidden(value):
+    for raw in (built(subject=value), built(name=value)):
+        message, *_ = read(raw)
+        assert "Bcc" not in message
+        assert len(message["From"].addresses) == 1
+    assert message_from_bytes(built(subject=value), policy=policy.default)["Subject"] == mime.cleaned(value)
+    assert mime.cleaned(value).isprintable()
+    assert len(mime.cleaned(value)) <= 250
+
+
+def test_encoded_words_keep_to_their_75_characters():
+    for line in mime.encoded_value("Très " * 40 + "💐").split("\r\n "):
+        assert len(line) <= 75
+
+
+def test_a_long_unsubscribe_link_stays_one_plain_line():
+    url = "https://news.maison-lune.example/u/" + "A" * 300
+    raw = built(url=url)
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in raw
+
+
+@pytest.mark.parametrize("text", ["Привет, как дела? Мы скучали", "こんにちは、お元気ですか"])
+def test_text_beyond_latin_goes_in_base64(text):
+    assert b"Content-Transfer-Encoding: base64" in built(text=text)
+    assert read(built(text=text))[1] == text + "\n"
+
+
+def test_lines_of_dots_blanks_and_boundaries_survive():
+    text = ".\n..\n.x\nblank \ntab\t\nFrom me\n--=_x\n=_\n--\n"
+    assert read(built(text=text))[1] == text
+
+
+def test_half_a_surrogate_pair_is_refused():
+    with pytest.raises(UnicodeError):
+        mime.body_bytes("\ud800")

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import time
+import tracemalloc
+from datetime import UTC, datetime
+
+import pytest
+
+from flowctl.engine.sandbox import Record, compiled, reason_of, render
+
+CONTACT = Record(
+    "contact",
+    {"first_name": None, "city": "<b>Aix</b>", "tags": ["a", "b"], "points": 3.0, "share": 0.5, "nothing": []},
+)
+NOW = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
+
+
+def filled(source, *, html=False, **more):
+    variables = {"contact": CONTACT, "trigger": Record("trigger", {"items": 2, "get": "x"}), "now": NOW, **more}
+    return render(compiled(source, html=html), variables)
+
+
+def refused(source, **more):
+    with pytest.raises(Exception) as caught:  # noqa: B017 - any of them becomes a reason
+        filled(source, **more)
+    reason = reason_of(caught.value)
+    assert "\n" not in reason
+    return reason
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ contact.first_name|default('cher client') }}", "cher client"),
+        ("{{ contact.nope|default('x') }}", "x"),
+        ("{% if contact.first_name %}a{% else %}b{% endif %}", "b"),
+        ("{% if contact.first_name is defined %}a{% else %}b{% endif %}", "b"),
+        ("{% if contact.first_name == 'Ana' %}a{% else %}b{% endif %}", "b"),
+        ("{% if contact.first_name > 5 %}a{% else %}b{% endif %}", "b"),
+        ("{% for x in contact.first_name %}{{ x }}{% endfor %}.", "."),
+        ("{{ contact.tags }} {{ contact.points }} {{ contact.share }}{{ contact.nothing }}", "a, b 3 0.5"),
+        ("{{ trigger.items }}{{ trigger.get }}{{ trigger['items'] }}", "2x2"),
+        ("{% for key, value in contact.items() %}{{ key }} {% endfor %}", "first_name city tags points share nothing "),
+        ("{{ now.strftime('%d/%m/%Y %H:%M') }}", "01/12/2026 09:30"),
+        ("{{ contact.tags|map('upper')|join('/') }}", "A/B"),
+        ("{% for t in contact.tags %}{{ loop.index }}{{ t }}{% if not loop.last %};{% endif %}{% endfor %}", "1a;2b"),
+        ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) }}{{ m('a') }}", "<1><a>"),
+        ("{% set ns = namespace(n=0) %}{% for i in range(5) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "10"),
+        ("{{ 'a' ~ 1 ~ 'b' }}", "a1b"),
+        ("{{ 'a-b-a'|replace('a', 'c') }}", "c-b-c"),
+        ("{{ 7 % 4 }} {{ 2 ** 10 }} {{ 3 * 'ab' }}", "3 1024 ababab"),
+    ],
+)
+def test_what_templates_may_say(source, text):
+    assert filled(source) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("{{ contact.first_name }}", "missing variable contact.first_name (unknown for this contact)"),
+        ("{{ contact.first_name|upper }}", "missing variable contact.first_name (unknown for this contact)"),
+        ("{{ contact.first_name ~ '!' }}", "missing variable contact.first_name (unknown for this contact)"),
+        ("{{ contact.nope }}", "missing variable contact.nope"),
+        ("{% if contact.nope %}{% endif %}", "missing variable contact.nope"),
+        ("{{ nope.x }}", "missing variable nope"),
+        ("{{ none }}", "missing variable: a value is unknown (None)"),
+        ("{{ contact }}", "template: the template prints a Record, which is no text"),
+        ("{{ 1 / 0 }}", "template: ZeroDivisionError: division by zero"),
+        ("{{ '%s' % 1 }}", "template: % formats no text in a message; write values with ~ or {{ }}"),
+    ],
+)
+def test_reasons(source, reason):
+    assert refused(source) == reason
+    assert refused(source.replace("{{", "{{- ")) == reason
+
+
+@pytest.mark.parametrize("source", ["{{ contact.first_name }}", "{{ contact.nope }}", "{{ none }}"])
+def test_none_is_printed_in_html_no_more_than_in_text(source):
+    with pytest.raises(Exception, match="missing variable"):
+        filled(source, html=True)
+
+
+def test_html_is_escaped_whatever_way_it_takes():
+    escaped = "&lt;b&gt;Aix&lt;/b&gt;"
+    assert filled("{{ contact.city }}", html=True) == escaped
+    assert filled("{{ '' ~ contact.city }}", html=True) == escaped
+    assert filled("{{ '<i>'|safe ~ contact.city }}", html=True) == "<i>" + escaped
+    assert filled("{{ 'X'|replace('X', contact.city) }}", html=True) == escaped
+    assert filled("{{ [contact.city] }}", html=True) == escaped
+    assert filled("{{ [contact.city]|join(',') }}", html=True) == escaped
+    assert filled("{% set x %}{{ contact.city }}{% endset %}{{ x }}", html=True) == escaped
+    assert filled("{{ contact.city }}") == "<b>Aix</b>"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10**9 }}",
+        "{{ 10**9 * 'x' }}",
+        "{{ [1] * 10**9 }}",
+        "{{ 'x'|center(10**9) }}",
+        "{{ 'x'|indent(10**9) }}",
+        "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}",
+        "{% for a in range(10**9) %}{% endfor %}",
+        "{% set ns = namespace(a='xx') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}",
+        "{% set ns = namespace(a='xx') %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+        "{% set ns = namespace(a='xx') %}{% for i in range(60) %}{% set ns.a = ns.a|replace('x', ns.a) %}{% endfor %}",
+        "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a }}",
+        "{% set a = 'x' * 1000 %}{{ ([a] * 200)|join }}{{ ([a] * 10000)|join }}",
+        "{% set a = 'x' * 1000 %}{{ [[a] * 200] * 10000 }}",
+        "{% set a = 'x' * 100000 %}{% for i in range(10000) %}{{ a }}{% endfor %}",
+        "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{{ 9**9**9**9 }}",
+        "{{ 2**100000 }}",
+        "{{ '%0999999999d' % 1 }}",
+        "{{ '{:>999999999}'.format(1) }}",
+        "{{ 'x'.ljust(999999999) }}",
+        "{{ ''.join(['x'] * 1000) }}",
+        "{{ (1).to_bytes(999999999) }}",
+    ],
+)
+def test_a_runaway_is_stopped_soon_and_small(source):
+    tracemalloc.start()
+    began = time.thread_time()
+    try:
+        refused(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.thread_time() - began < 3
+    assert peak < 50_000_000
+
+
+def test_a_runaway_ends_the_same_way_each_time():
+    source = "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}"
+    assert refused(source) == refused(source) == "the template runs away: more loops and text than a message can need"
+    assert filled("{{ contact.city }}") == "<b>Aix</b>"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__ }}",
+        "{{ contact.__class__.__mro__ }}",
+        "{{ contact['__class__'] }}",
+        "{{ contact|attr('__class__') }}",
+        "{{ now.__class__ }}",
+        "{{ now.__reduce__() }}",
+        "{{ contact.update({'x': 1}) }}",
+        "{{ contact.tags.append(1) }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ range.__self__ }}",
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% from 'x' import y %}",
+        "{% extends 'x' %}",
+        "{{ lipsum }}",
+        "{{ cycler.__init__ }}",
+        "{{ contact.name.mro() }}",
+    ],
+)
+def test_nothing_gets_out(source):
+    refused(source)
+
+
+def test_loops_of_a_thousand_lines_are_fine():
+    assert len(filled("{% for i in range(5000) %}<td>{{ i }}</td>{% endfor %}")) > 50_000
