@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ flowctl explain 00071 --workflow reactivation
 flowctl explain '#12' --json | jq '.entries[] | select(.kind == "held")'
 """
 
+WHEN_COLUMNS = 18
 _WORDS = {
     "event": "{subject}",
     "joined": "joined segment {subject}",
@@ -82,16 +84,41 @@ def command(
 
 
 def show(story: Timeline, say: Callable[[str], None]) -> None:
-    """Print a timeline: the person on stderr, what happened as a table."""
-    zone = story.zone
-    say(f"{story.key or f'#{story.contact_id}'}  {story.email or ''}  times in {zone}")
-    at = (lambda entry: local(entry, zone)) if render.is_terminal() else iso
+    """Print a timeline: the person on stderr; lines for people on a terminal, TSV with UTC times elsewhere."""
+    say(f"{story.key or f'#{story.contact_id}'}  {story.email or ''}  times in {story.zone}")
+    if render.is_terminal():
+        _draw(story)
+        return
     rows = [
-        (at(entry.at), sentence(entry), values(entry), entry.step.where if entry.step else "")
-        for entry in story.entries
+        (iso(each.at), sentence(each), values(each), each.step.where if each.step else "") for each in story.entries
     ]
-    rows += [(at(each.due_at) if each.due_at is not None else "now", *_waiting(each)) for each in story.pending]
+    rows += [(iso(each.due_at) or "now", *_waiting(each)) for each in story.pending]
     render.table(["when", "what", "seen", "where"], rows)
+
+
+def _draw(story: Timeline) -> None:
+    columns = get_terminal_size().columns
+    before = ""
+    lines = [
+        (local(each.at, story.zone), sentence(each), values(each), each.step.where if each.step else "")
+        for each in story.entries
+    ]
+    lines += [(local(each.due_at, story.zone) or "now", *_waiting(each)) for each in story.pending]
+    for when, what, seen, where in lines:
+        text = render.printable(f"{what}: {seen}" if seen else what)
+        room = columns - WHEN_COLUMNS - len(where) - 2
+        moment = when if when != before else ""
+        before = when
+        if len(text) <= room:
+            print(f"{moment:<{WHEN_COLUMNS}}{text:<{room}}  {_dim(where)}".rstrip())
+        else:
+            print(f"{moment:<{WHEN_COLUMNS}}{text}")
+            if where:
+                print(f"{'':<{WHEN_COLUMNS}}  {_dim(where)}")
+
+
+def _dim(text: str) -> str:
+    return f"\033[2m{text}\033[0m" if text and render.colour() else text
 
 
 def sentence(entry: Entry) -> str:

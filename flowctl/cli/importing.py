@@ -86,8 +86,8 @@ def reading(runtime: dict[str, Any], *, date_format: str, decimal_comma: bool, r
 
 def run(said: Invocation, source: Source, importer: Importer, *, dry_run: bool) -> None:
     """Hand the importer every chunk, with a progress bar where a person watches."""
-    importer.check(source.columns)
     try:
+        importer.check(source.columns)
         with _progress(said, source) as advance:
             for chunk in source.chunks:
                 importer.take(chunk)
@@ -95,6 +95,8 @@ def run(said: Invocation, source: Source, importer: Importer, *, dry_run: bool) 
     except KeyboardInterrupt:
         said.say("stopped" if dry_run else "stopped; what was stored stays, run it again to go on")
         raise
+    finally:
+        source.close()
 
 
 @contextmanager

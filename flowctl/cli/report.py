@@ -73,14 +73,14 @@ def _show_all(funnels: list[Funnel]) -> None:
         "entered",
         "inside",
         "goal",
+        "conversion",
         "completed",
         "exited",
         "failed",
-        "conversion",
         "sent",
         "opened",
         "clicked",
-        "unsubscribed",
+        "unsubscr.",
         "skipped",
     ]
     rows = [
@@ -89,10 +89,10 @@ def _show_all(funnels: list[Funnel]) -> None:
             each.entered,
             each.active,
             each.goal,
+            "" if each.conversion.of is None else f"{each.conversion.of:.1%}",
             each.completed,
             each.exited,
             each.failed,
-            share(each.conversion),
             *(
                 sum(getattr(message, name) for message in each.messages)
                 for name in ("sent", "opened", "clicked", "unsubscribed")
@@ -101,7 +101,7 @@ def _show_all(funnels: list[Funnel]) -> None:
         )
         for each in funnels
     ]
-    render.table(columns, rows, right=[name for name in columns if name not in {"workflow", "conversion"}])
+    render.table(columns, rows, right=columns[1:])
 
 
 def _show_one(found: Funnel) -> None:

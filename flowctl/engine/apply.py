@@ -116,7 +116,7 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         zone_name = workflow.timezone or settings.timezone
         own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
         compiler = Compiler(
-            project=project, scope=own, message_ids=scope.messages, channel_ids=scope.channels, zone_name=zone_name, problems=problems
+            project=project, scope=own, message_ids=scope.messages, channel_ids=scope.channels, zone_name=zone_name, workflow=name, problems=problems
         )
         program = _program(workflow, compiler)
         programs[name] = (_digest(workflow, program), program)

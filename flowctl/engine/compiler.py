@@ -41,6 +41,7 @@ class Compiler:
     scope: Scope
     message_ids: Mapping[str, int]
     channel_ids: Mapping[str, int]
+    workflow: str = ""  # its name
     zone_name: str  # the workflow's, else the project's
     problems: list[Problem] = field(default_factory=list)
 

@@ -20,6 +20,7 @@ KIND = {
         (
             "entered", "refused", "branch", "waiting", "woken", "timed_out", "send", "sent", "held", "skipped", "failed", "in_doubt", "set", "added",
             "tagged", "exited", "completed", "goal", "cancelled", "resolved", "untagged",
+            "started", "stopped",
         ),
         start=1,
     )

@@ -9,6 +9,7 @@ from flowctl.engine.runtime import COMPLETED, EXITED, FAILED, GOAL, KIND
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from flowctl.engine.runtime import Runtime, Version
 
@@ -48,7 +49,7 @@ class Batch:
     now: int  # the slice's end
     facts: int = 0  # changes made that segments, triggers or exits may depend on
     sends: int = 0
-    names: dict[tuple[str, str], int] = field(default_factory=dict)
+    arms: Mapping[str, str] = field(default_factory=dict)  # step → the path of a split that a test wants
 
     def execute(self, sql: str, **params: object) -> int:
         """Run a statement on the rows in hand; returns how many rows it touched."""

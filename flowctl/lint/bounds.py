@@ -43,6 +43,7 @@ class Bound:
             if sending.marketing and any(channel in channels for channel in sending.channels)
         ]
         self.key = graph.comeback.key
+        self._curve: tuple[int, Curve] | None = None
 
     @property
     def is_side_by_side(self) -> bool:
@@ -68,17 +69,18 @@ class Bound:
 
     def most(self, window_ms: int, sends_max: int) -> int:
         """The most messages that any window of that length can hold; counted no further than `sends_max`."""
-        found = self._most_of(self._gaps, self.sends, window_ms, sends_max)
+        found = min(sends_max, self._told(sends_max).most(window_ms) * self._runs(window_ms))
         if found and self._once:
             free = [send for send in self.sends if self._once_ms(send) is None]
             others = sum(ceil(window_ms / once_ms) for once_ms in self._once.values())
             gaps = separations(self._arrows, free)
-            found = min(found, self._most_of(gaps, free, window_ms, sends_max) + others)
+            most = curve(gaps, free, sends_max=sends_max).most(window_ms) * self._runs(window_ms)
+            found = min(found, most + others)
         return found
 
     def witness(self, count: int) -> list[Sent]:
         """The fastest way to so many messages, or to as many as one way holds."""
-        told = curve(self._gaps, self.sends, sends_max=count)
+        told = self._told(count)
         way = told.witness(min(count, len(told.soonest_ms)))
         return [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
 
@@ -108,9 +110,11 @@ class Bound:
         comeback = self.graph.comeback
         return comeback.longest_ms if comeback.gap_ms and comeback.since == "entry" else None
 
-    def _most_of(self, gaps: Gaps, sends: Collection[int], window_ms: int, sends_max: int) -> int:
-        told: Curve = curve(gaps, sends, sends_max=sends_max)
-        return min(sends_max, told.most(window_ms) * self._runs(window_ms))
+    def _told(self, sends_max: int) -> Curve:
+        """The curve up to so many sends; kept, and told further when more are asked for."""
+        if self._curve is None or self._curve[0] < sends_max:
+            self._curve = (sends_max, curve(self._gaps, self.sends, sends_max=sends_max))
+        return self._curve[1]
 
     def _runs(self, window_ms: int) -> int:
         """How many runs can send within a window, where runs are counted and not laid end to end."""

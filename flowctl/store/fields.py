@@ -27,7 +27,8 @@ _COLUMNS: Mapping[str, str] = {
 # `= date(x)` alone would let texts pass that are no date at all: a CHECK that is NULL holds.
 _CHECKS: Mapping[str, str] = {
     "boolean": "{column} IN (0, 1)",
-    "date": "{column} IS NULL OR {column} IS date({column})",
+    # The modifier makes date() compute: without one it hands back 2026-02-30 as it is.
+    "date": "{column} IS NULL OR {column} IS date({column}, '+0 days')",
     "tags": "{column} IS NULL OR (json_valid({column}) AND json_type({column}) = 'array')",
 }
 _TEXTS = frozenset({"text", "choice", "email", "phone"})

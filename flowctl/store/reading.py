@@ -71,6 +71,7 @@ class Source:
     chunks: Iterator[Chunk]
     size: int | None  # bytes, where it is a file
     position: Callable[[], int]  # bytes read
+    close: Callable[[], None]
 
 
 def open_source(
@@ -102,7 +103,15 @@ def _begin(
     first = next(chunks, None)
     columns = first.columns if first else ()
     rest = _chain(first, chunks, text)
-    return Source(name=name, format=found, columns=columns, chunks=rest, size=size, position=lambda: counted.bytes)
+    return Source(
+        name=name,
+        format=found,
+        columns=columns,
+        chunks=rest,
+        size=size,
+        position=lambda: counted.bytes,
+        close=text.close,
+    )
 
 
 class _Counted(io.RawIOBase):
@@ -190,7 +199,7 @@ def _csv_chunks(text: io.TextIOWrapper, delimiter: str | None, name: str, format
         raise UsageFailure(message)
     reader = csv.reader(chain((header_text,), text), delimiter=chosen)
     header = _header([cell.strip() for cell in next(reader)], name)
-    limit = max(500, min(CHUNK_ROWS_MAX, CHUNK_CELLS_MAX // len(header)))
+    limit = max(1, min(CHUNK_ROWS_MAX, CHUNK_CELLS_MAX // len(header)))
     more = True
     while more:
         rows, lines, faults, more = _read_rows(reader, limit)

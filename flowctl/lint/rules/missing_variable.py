@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 from flowctl.language.faults import listed, nearest
 from flowctl.language.problem import Problem, Related
 from flowctl.language.steps import FetchStep
+from flowctl.lint.templates import read
 from flowctl.lint.texts import Text, message_texts, step_texts
 from flowctl.project.load import body_path
 from flowctl.project.triggered import handed
@@ -99,8 +100,6 @@ def check(context: Context) -> Iterator[Problem]:
 def _in_text(text: Text, names: _Names, journeys: Sequence[Journey], step: str) -> Iterator[Problem]:
     if "{{" not in text.value and "{%" not in text.value:
         return
-    from flowctl.lint.templates import read  # noqa: PLC0415 - 56 ms of jinja2, only where there is a template
-
     template = read(text.value)
     if template.fault:
         place = text.place_at(template.fault_offset, "")

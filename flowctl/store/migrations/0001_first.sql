@@ -217,6 +217,15 @@ CREATE TABLE marks (
   PRIMARY KEY (enrollment_id, step)
 ) STRICT, WITHOUT ROWID;
 
+-- Where an enrollment stands in a `repeat`: the turn it is in, and since when.
+CREATE TABLE turns (
+  enrollment_id INTEGER NOT NULL REFERENCES enrollments (id),
+  pc            INTEGER NOT NULL,
+  turn          INTEGER NOT NULL,
+  started_at    INTEGER NOT NULL,
+  PRIMARY KEY (enrollment_id, pc)
+) STRICT, WITHOUT ROWID;
+
 -- What happened to whom, and why. file:line@commit follows from version_id and pc.
 CREATE TABLE journal (
   id            INTEGER PRIMARY KEY,
@@ -236,7 +245,7 @@ CREATE TABLE journal_kinds (
 INSERT INTO journal_kinds (id, name) VALUES
   (1, 'entered'), (2, 'refused'), (3, 'branch'), (4, 'waiting'), (5, 'woken'), (6, 'timed_out'), (7, 'send'), (8, 'sent'),
   (9, 'held'), (10, 'skipped'), (11, 'failed'), (12, 'in_doubt'), (13, 'set'), (14, 'added'), (15, 'tagged'), (16, 'exited'),
-  (17, 'completed'), (18, 'goal'), (19, 'cancelled'), (20, 'resolved'), (21, 'untagged');
+  (17, 'completed'), (18, 'goal'), (19, 'cancelled'), (20, 'resolved'), (21, 'untagged'), (22, 'started'), (23, 'stopped');
 
 -- Messages to leave. Names of channels and messages are numbered in `names`.
 CREATE TABLE names (

@@ -1,0 +1,100 @@
+"""`wait_until`: a fixed moment, a date held by a value, a slot of the week, the contact's best time."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.conditions.scope import Frame
+from flowctl.engine.conditions.values import operand_of
+from flowctl.engine.localtime import instant, local_plus
+from flowctl.engine.slots import Slots
+from flowctl.language.durations import Duration
+from flowctl.language.steps import WaitUntilStep
+from flowctl.language.steps.wait_until import UntilBestTime, UntilDate, UntilField, UntilSlot
+from flowctl.language.values import From
+
+if TYPE_CHECKING:
+    from flowctl.engine.compiler import Compiler
+    from flowctl.engine.runtime import Version
+    from flowctl.engine.work import Batch
+    from flowctl.language.settings import FieldType
+    from flowctl.program.instructions import Instruction
+
+_CREATE = "CREATE TEMP TABLE IF NOT EXISTS until (value ANY, zone INTEGER, due INTEGER, PRIMARY KEY (value, zone))"
+
+
+def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
+    """One of: `date` (UTC ms); `value` (SQL) with its type, span and time; `slot`; `best` (refused)."""
+    step = instruction.step
+    assert isinstance(step, WaitUntilStep)  # noqa: S101 - the op says so
+    match step.wait_until:
+        case UntilDate(date=moment):
+            return {"date": instant(moment, compiler.zone_name)}
+        case UntilField() as until:
+            return _field(until, compiler)
+        case UntilSlot(slot=slot):
+            return {"slot": Slots.of(slot).to_json()}
+        case UntilBestTime():
+            compiler.refuse(step, "`best_time` does not run yet", "wait_until")
+            return {}
+
+
+def _field(until: UntilField, compiler: Compiler) -> dict[str, Any]:
+    root, _, name = until.from_.partition(".")
+    kind: FieldType = compiler.project.field_types.get(name, "date") if root == "contact" else "datetime" if root == "now" else "date"
+    if kind not in ("date", "datetime"):
+        compiler.refuse(until, f"`{until.from_}` is of type {kind}; one waits until a date or a datetime", "from")
+    value = operand_of(From.model_validate({"from": until.from_}), kind, Frame(scope=compiler.scope)).sql
+    plus, minus = until.plus or Duration(), until.minus or Duration()
+    span = [plus.months - minus.months, plus.days - minus.days, plus.ms - minus.ms]
+    return {"value": value, "type": kind, "span": span, "time": until.time.isoformat("minutes") if until.time else None}
+
+
+def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    """Unknown and past values go their own ways; the others park until their time."""
+    here = batch.here(version, pc)
+    at_pc = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    if "date" in said:
+        batch.execute(f"UPDATE work AS w SET until_at = max(w.at, :due) {at_pc} AND w.woken = 0", due=said["date"], **here)
+    elif "slot" in said:
+        _fill(batch, version, "w.at", f"{at_pc} AND w.woken = 0", here, lambda value, zone: Slots.from_json(said["slot"]).next(value, zone))
+    else:
+        _fill(batch, version, said["value"], f"{at_pc} AND w.woken = 0", here, lambda value, zone: _due(value, zone, said))
+        fresh = " AND w.woken = 0"
+        batch.move(version, pc, said["targets"]["missing"], f"{fresh} AND w.until_at IS NULL")
+        batch.move(version, pc, said["targets"]["past"], f"{fresh} AND w.until_at < w.at")
+    batch.move(version, pc, said["targets"]["next"], " AND w.until_at <= :now", ", at = max(w.at, w.until_at)")
+    batch.execute(f"UPDATE work AS w SET parked = 1, due_at = until_at {at_pc}", **here)
+
+
+def _fill(batch: Batch, version: Version, value: str, where: str, here: dict[str, int], due: Any) -> None:
+    """`until_at` once per distinct value and zone, joined back."""
+    batch.execute(_CREATE)
+    batch.execute("DELETE FROM until")
+    zone = f"coalesce(c._zone, {version.zone:d})"
+    pairs = batch.connection.execute(
+        f"SELECT DISTINCT {value}, {zone}, (SELECT z.name FROM zones z WHERE z.id = {zone}) "  # noqa: S608 - compiled
+        f"FROM work w JOIN contacts c ON c.id = w.contact_id {where}",
+        {"now": batch.now, **here},
+    ).fetchall()
+    rows = [(found, number, due(found, name)) for found, number, name in pairs if found is not None]
+    batch.connection.executemany("INSERT INTO until VALUES (?, ?, ?)", rows)
+    batch.execute(
+        f"UPDATE work AS w SET until_at = (SELECT u.due FROM contacts c JOIN until u ON u.value = {value} AND u.zone = {zone} "
+        f"WHERE c.id = w.contact_id) {where}",
+        **here,
+    )
+
+
+def _due(value: Any, zone: str, said: dict[str, Any]) -> int:
+    """The instant of a date or a datetime with a span, at a time of day where one is said."""
+    clock = time.fromisoformat(said["time"]) if said["time"] else None
+    months, days, ms = said["span"]
+    if said["type"] == "date":
+        base = instant(datetime.combine(date.fromisoformat(value), clock or time()), zone)
+        if not months and clock is not None and not ms:
+            day = date.fromisoformat(value) + timedelta(days=days)
+            return instant(datetime.combine(day, clock), zone)
+        return local_plus(base, zone, Duration(months, days, ms))
+    return local_plus(int(value), zone, Duration(months, days, ms), clock)
