@@ -112,15 +112,15 @@ def _slices(connection: sqlite3.Connection, plans: list[SegmentPlan], before: Ca
 
 
 def _change(connection: sqlite3.Connection, contacts: int, at: int) -> None:
-    """A thousand contacts, spread over the table: each has a purchase and a new field value."""
+    """A thousand contacts, spread over the whole table, so that hardly two share a page: each has an event and a new field value."""
     step = max(1, contacts // CHANGED)
     who = [1 + (number * step + at // SLICE_MS * 7) % contacts for number in range(CHANGED)]
-    (purchase,) = connection.execute("SELECT id FROM event_types WHERE name = 'purchase'").fetchone()
+    types = [row[0] for row in connection.execute("SELECT id FROM event_types WHERE name IN ('purchase', 'visit') ORDER BY name")]
     connection.executemany(
         "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, ?)",
-        ((contact, purchase, at - 10, f'{{"amount": {contact % 300}}}') for contact in who),
+        ((contact, types[place % 10 > 0], at - 10, f'{{"amount": {contact % 300}}}') for place, contact in enumerate(who)),
     )
-    connection.executemany("UPDATE contacts SET engagement = (engagement + 37) % 100 WHERE id = ?", ((contact,) for contact in who))
+    connection.executemany("UPDATE contacts SET engagement = (engagement + 3) % 100 WHERE id = ?", ((contact,) for contact in who))
     connection.executemany(
         "INSERT INTO contact_changes (contact_id, field, at) VALUES (?, 'engagement', ?)", ((contact, at - 10) for contact in who)
     )

@@ -37,11 +37,11 @@ _WORDS = {
     "waiting": "waits",
     "woken": "wait is over: it happened",
     "timed_out": "wait is over: time-out",
-    "send": "message queued",
-    "sent": "message sent",
-    "held": "message held back",
-    "skipped": "message skipped",
-    "in_doubt": "message may have left: nobody knows",
+    "send": "queued {subject}",
+    "sent": "sent {subject}",
+    "held": "held back {subject}",
+    "skipped": "skipped {subject}",
+    "in_doubt": "{subject} may have left: nobody knows",
     "set": "set {field}",
     "added": "added to {field}",
     "tagged": "tagged {field}",
@@ -49,12 +49,13 @@ _WORDS = {
     "exited": "left {workflow}",
     "completed": "completed {workflow}",
     "goal": "met the goal of {workflow}",
-    "cancelled": "message cancelled",
+    "cancelled": "called back {subject}",
     "resolved": "doubt settled",
 }
 
 # Of the whole workflow rather than of a step of it; and values that the sentence tells already.
 _OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "refused"})
+_OF_MESSAGES = frozenset({"send", "sent", "held", "skipped", "in_doubt", "cancelled"})
 _TOLD = frozenset({"at", "cause", "field", "workflow", "segment", "event", "way"})
 
 
@@ -125,21 +126,22 @@ def sentence(entry: Entry) -> str:
     """What happened, in words."""
     step = entry.step
     words = _branch(entry) if entry.kind == "branch" else _WORDS.get(entry.kind, f"{entry.kind} {{subject}}")
-    said = {"subject": entry.subject, "field": entry.detail.get("field", "a field")}
+    subject = entry.subject or ("a message" if entry.kind in _OF_MESSAGES else "")
+    said = {"subject": subject, "field": entry.detail.get("field", "a field")}
     said |= {
         "workflow": step.workflow if step else entry.detail.get("workflow", ""),
         "version": str(step.version) if step else "",
     }
     text = words.format(**said).strip()
     about = entry.subject if entry.subject and entry.subject not in text else ""
-    name = step.name if step and step.name not in ("", about) and entry.kind not in _OF_WORKFLOWS else ""
+    name = step.name if step and step.name not in ("", entry.subject) and entry.kind not in _OF_WORKFLOWS else ""
     return ": ".join(part for part in (name, text) if part) + (f" ({about})" if about else "")
 
 
 def _branch(entry: Entry) -> str:
     holds = entry.detail.get("way") == "then"
     if entry.step is not None and entry.step.role == "when":
-        return "its `when` holds" if holds else "its `when` does not hold: passed over"
+        return "let through by its `when`" if holds else "passed over by its `when`"
     return "the condition holds" if holds else "the condition does not hold"
 
 

@@ -26,8 +26,8 @@ _LEAVING = "e.id IN (SELECT eid FROM gate)"
 def judge_changed(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1: int) -> int:
     """Record goals and end journeys of contacts about whom something is new in the slice; inside a transaction."""
     ended = 0
-    for version in _watched(runtime):
-        for judged in _conditions(version):
+    for version in watched(runtime):
+        for judged in conditions(version):
             if gather(connection, [Probe.from_json(probe) for probe in judged.probes], t0, t1):
                 ended += _apply(connection, version, judged, _CHANGED, t1)
     return ended + _close(connection, runtime, t1)
@@ -39,7 +39,7 @@ def judge_fresh(connection: sqlite3.Connection, runtime: Runtime, after: int, no
     versions = [row[0] for row in connection.execute("SELECT DISTINCT version_id FROM enrollments WHERE id > ?", (after,))]
     for version_id in versions:
         version = runtime.versions[version_id]
-        for judged in _conditions(version):
+        for judged in conditions(version):
             if judged is version.goal and judged.state_only and judged.ends:
                 ended += _already(connection, version, judged, after, now)
             else:
@@ -53,7 +53,7 @@ def judge_leaving(connection: sqlite3.Connection, runtime: Runtime, now: int) ->
     return sum(
         _apply(connection, runtime.versions[version_id], judged, _LEAVING, now)
         for version_id in versions
-        for judged in _conditions(runtime.versions[version_id])
+        for judged in conditions(runtime.versions[version_id])
     )
 
 
@@ -78,7 +78,7 @@ def end(connection: sqlite3.Connection, rows: str, state: int, reason: str, now:
     return _end_collected(connection, state, reason, now)
 
 
-def _watched(runtime: Runtime) -> list[Version]:
+def watched(runtime: Runtime) -> list[Version]:
     """Versions in flight, and those whose goal may still be met after the journey ended."""
     watched = {version.id: version for version in runtime.versions.in_flight()}
     for version_id in runtime.said["late_goals"]:
@@ -86,7 +86,8 @@ def _watched(runtime: Runtime) -> list[Version]:
     return list(watched.values())
 
 
-def _conditions(version: Version) -> list[Judged]:
+def conditions(version: Version) -> list[Judged]:
+    """What ends or records something of a version: its goal first."""
     return [*([version.goal] if version.goal else []), *version.exits]
 
 

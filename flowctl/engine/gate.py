@@ -23,7 +23,7 @@ _CREATE = (
       id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, eid INTEGER NOT NULL, version INTEGER NOT NULL, pc INTEGER NOT NULL,
       visit INTEGER NOT NULL, channel INTEGER NOT NULL, message INTEGER NOT NULL, recipient TEXT NOT NULL, marketing INTEGER NOT NULL,
       priority INTEGER NOT NULL, arrived_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, counted_at INTEGER, verdict TEXT, until_at INTEGER,
-      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT
+      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT, doubts INTEGER NOT NULL
     )""",
     "CREATE INDEX IF NOT EXISTS temp.gate_contact ON gate (contact_id, channel)",
     "CREATE TEMP TABLE IF NOT EXISTS gate_window (channel INTEGER, n INTEGER NOT NULL, ms INTEGER NOT NULL)",
@@ -95,7 +95,7 @@ class Gate:
         self._execute("DELETE FROM gate")
         self._execute(
             "INSERT INTO gate SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, o.visit, o.channel, o.message, o.recipient, "
-            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data "
+            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data, o.doubts "
             "FROM outbox o JOIN enrollments e ON e.id = o.enrollment_id "
             "WHERE o.id IN (SELECT id FROM ready WHERE place > :start AND place <= :stop) AND o.ready_at <= :now",
             start=start,
@@ -117,7 +117,9 @@ class Gate:
         self._verdict(
             "once",
             "EXISTS (SELECT 1 FROM gate_message m, outbox o WHERE m.message = g.message AND m.once_ms IS NOT NULL AND o.contact_id = g.contact_id "
-            "AND o.message = g.message AND o.counted_at > :now - m.once_ms AND o.id != g.id)",
+            "AND o.message = g.message AND o.counted_at > :now - m.once_ms "
+            # The channels of one send are one time.
+            "AND (o.enrollment_id, o.pc, o.visit) IS NOT (g.eid, g.pc, g.visit))",
         )
         self._first_of_once()
         self._caps()
@@ -160,7 +162,7 @@ class Gate:
     def _steps(self) -> int:
         """`when` and reachability as they are now, by the step that sent; the unreachable get the next channel."""
         rerouted = 0
-        steps = self._connection.execute("SELECT DISTINCT version, pc FROM gate WHERE verdict IS NULL").fetchall()
+        steps = self._connection.execute("SELECT DISTINCT version, pc FROM gate WHERE verdict IS NULL OR verdict = 'suppressed'").fetchall()
         for version_id, pc in steps:
             version = self._runtime.versions[version_id]
             said = version.instructions[pc]
@@ -172,19 +174,19 @@ class Gate:
                 self._verdict(
                     "unreachable", f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT {reached}", channel=channel["id"], **here
                 )
-            if not said["all"]:
+            if not said["all"] and not said["same_as"]:
                 rerouted += self._reroute(version, pc, said)
         return rerouted
 
     def _reroute(self, version: Version, pc: int, said: dict[str, Any]) -> int:
-        """The next channel of the step, where a first choice turned out unreachable before anything was transmitted."""
+        """The next channel of the step, where a first choice turned out unreachable before anything can have been transmitted."""
         posted = 0
         for channel in said["channels"]:
             posted += self._execute(
                 "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "  # noqa: S608
                 f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, {channel['recipient']}, "
                 "w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w JOIN contacts c ON c.id = w.contact_id "
-                f"WHERE w.verdict = 'unreachable' AND w.version = :version AND w.pc = :pc AND w.channel != :channel AND ({channel['reach']}) "
+                f"WHERE w.verdict IN ('unreachable', 'suppressed') AND w.doubts = 0 AND w.version = :version AND w.pc = :pc AND w.channel != :channel AND ({channel['reach']}) "
                 "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit "
                 "AND o.id != w.id AND (o.channel = :channel OR o.state < 3)) "
                 "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
@@ -197,8 +199,9 @@ class Gate:
     def _first_of_once(self) -> None:
         self._verdict(
             "once",
-            "g.id IN (SELECT id FROM (SELECT x.id, row_number() OVER (PARTITION BY x.contact_id, x.message ORDER BY x.priority DESC, x.arrived_at, x.id) "
-            "AS nth FROM gate x JOIN gate_message m ON m.message = x.message WHERE m.once_ms IS NOT NULL AND x.verdict IS NULL) WHERE nth > 1)",
+            "g.id IN (SELECT id FROM (SELECT x.id, dense_rank() OVER (PARTITION BY x.contact_id, x.message "
+            "ORDER BY x.priority DESC, x.arrived_at, x.eid, x.pc, x.visit) AS nth "
+            "FROM gate x JOIN gate_message m ON m.message = x.message WHERE m.once_ms IS NOT NULL AND x.verdict IS NULL) WHERE nth > 1)",
         )
 
     def _caps(self) -> None:

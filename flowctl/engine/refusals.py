@@ -45,7 +45,7 @@ def _of_settings(project: Project) -> Iterator[Problem]:
 
 def _of_resources(project: Project) -> Iterator[Problem]:
     for kind, resources in (("score", project.scores), ("survey", project.surveys), ("geofence", project.geofences)):
-        for name, resource in resources.items():  # type: ignore[attr-defined]  # three mappings of three models
+        for name, resource in resources.items():
             yield _refused(resource, f"{kind} `{name}` does", kind if resource.entry(kind) else None)
 
 

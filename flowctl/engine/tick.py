@@ -9,9 +9,11 @@ from flowctl import crash
 from flowctl.engine.advance import advance
 from flowctl.engine.deliver import Delivery, recover
 from flowctl.engine.enrol import enrol, waiting
-from flowctl.engine.finish import judge_changed, judge_fresh, wake
+from flowctl.engine.finish import conditions, judge_changed, judge_fresh, wake, watched
+from flowctl.engine.horizon import Horizon
 from flowctl.engine.observe import advance_cursors, new_facts, observe
 from flowctl.engine.runtime import load
+from flowctl.engine.segments import Probe
 from flowctl.engine.triggers import Look
 from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.failure import Failure
@@ -20,7 +22,7 @@ from flowctl.store.locking import exclusive
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowctl.channels.channel import Channel
     from flowctl.engine.runtime import Runtime
@@ -119,10 +121,31 @@ class _Tick:
             self._slice(max(self._clock(), now))
         return self._report
 
-    def _ends(self, last: int, now: int) -> list[int]:
-        """Ends of slices: multiples of the slice length, so that a late tick cuts time as ticks on time would; `now` at the end."""
-        first = last // self._slice_ms * self._slice_ms + self._slice_ms
-        return [*range(first, now, self._slice_ms), now]
+    def _ends(self, last: int, now: int) -> Iterator[int]:
+        """Ends of slices: multiples of the slice length, so that a late tick cuts time as ticks on time would; `now` at the end.
+
+        Slices in which nothing can happen are passed over. What arrived since the last tick is looked at in the first one.
+        """
+        if now - last > self._slice_ms:
+            first = last // self._slice_ms * self._slice_ms + self._slice_ms
+            yield first
+            last = first
+        horizon = Horizon(self._connection, self._runtime, self._probes()) if now - last > self._slice_ms else None
+        while horizon is not None:
+            # A slice ends at or after what happens in it.
+            last = -(-horizon.next(last) // self._slice_ms) * self._slice_ms
+            if last >= now:
+                break
+            yield last
+        yield now
+
+    def _probes(self) -> Iterator[Probe]:
+        """What judges conditions by time: of segments, goals and exits."""
+        for plan in self._segments:
+            yield from plan.probes
+        for version in watched(self._runtime):
+            for judged in conditions(version):
+                yield from (Probe.from_json(probe) for probe in judged.probes)
 
     def _slice(self, end: int) -> None:
         """Everything but sending, up to one instant, until nothing more follows from it."""

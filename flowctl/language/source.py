@@ -16,7 +16,8 @@ BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 64
 NODES_MAX = 50_000
 
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")  # few: a class of many compiles for 5 ms
+_NONCHARACTERS = ("\ufffe", "\uffff")
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 
 
@@ -143,12 +144,14 @@ def decode(path: str, data: bytes) -> tuple[str | None, list[Problem]]:
                 "YML001", place, f"byte {data[error.start]:#04x} is no UTF-8{guess}", help_="save the file as UTF-8"
             )
         ]
-    if bad := _UNPRINTABLE.search(text):
-        name = f"U+{ord(bad.group()):04X}"
+    bad = _UNPRINTABLE.search(text)
+    position = bad.start() if bad else max(text.find(character) for character in _NONCHARACTERS)
+    if position >= 0:
+        name = f"U+{ord(text[position]):04X}"
         return None, [
             _problem(
                 "YML001",
-                _at(path, text, bad.start()),
+                _at(path, text, position),
                 f"the character {name} cannot stand in a YAML file",
                 help_="delete it, or write it as an escape between double quotes",
             )

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import singledispatchmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flowctl.language.assumptions import Assumptions, Consequence
-from flowctl.language.conditions import DataLeaf, EventLeaf, FieldLeaf, InputLeaf, MessageLeaf, SurveyLeaf, TriggerLeaf
 from flowctl.language.faults import invalid
-from flowctl.language.message import MessageBody
-from flowctl.language.scenario import Fact, Past, Scenario
-from flowctl.language.score import Score
-from flowctl.language.settings import BUILT_IN_RECORDS, Settings
-from flowctl.language.steps import (
-    AddStep,
-    CreateStep,
-    FetchStep,
-    SendStep,
-    SetStep,
-    StartStep,
-    TagStep,
-    UntagStep,
-    WaitUntilStep,
-    walk,
-)
-from flowctl.language.steps.send import AllChannels, SameChannel
-from flowctl.language.steps.wait_until import UntilField
-from flowctl.language.triggers import DateTrigger, EventTrigger, FieldTrigger, RecordTrigger, SurveyTrigger, Unless
-from flowctl.language.values import From
-from flowctl.language.workflow import Reentry, Workflow
+from flowctl.language.settings import BUILT_IN_RECORDS
 from flowctl.project.checking import Scope, key_node, key_place
 from flowctl.project.comparisons import misfit, same_family, spoken
 from flowctl.project.references import child, mentioned, no_such, node_of, parts
 from flowctl.project.resources import ResourceChecking
-from flowctl.project.triggered import trigger_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowctl.language.assumptions import Assumptions, Consequence
+    from flowctl.language.conditions import DataLeaf, EventLeaf, FieldLeaf, InputLeaf, MessageLeaf, SurveyLeaf, TriggerLeaf
+    from flowctl.language.message import MessageBody
     from flowctl.language.model import Model
     from flowctl.language.problem import Problem
-    from flowctl.language.settings import FieldType
+    from flowctl.language.scenario import Fact, Past, Scenario
+    from flowctl.language.score import Score
+    from flowctl.language.settings import FieldType, Settings
     from flowctl.language.source import Node
+    from flowctl.language.steps import AddStep, CreateStep, FetchStep, SendStep, SetStep, StartStep, TagStep, UntagStep, WaitUntilStep
+    from flowctl.language.triggers import DateTrigger, EventTrigger, FieldTrigger, RecordTrigger, SurveyTrigger, Unless
+    from flowctl.language.values import From
+    from flowctl.language.workflow import Reentry, Workflow
 
 _CONTEXT_OF = {
     "match": "segment",
@@ -58,6 +44,20 @@ _CONTEXT_OF = {
 }
 
 
+Rule = Callable[["Checks", Any, Scope], "Iterator[Problem]"]
+_RULES: dict[str, Rule] = {}
+
+
+def _rule(*models: str) -> Callable[[Rule], Rule]:
+    """Register what models of these names must hold beyond their own keys; by name, so that no model is loaded for it."""
+
+    def register(found: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(models, found))
+        return found
+
+    return register
+
+
 class Checks(ResourceChecking):
     """Walks resources and finds what does not hold together."""
 
@@ -68,7 +68,7 @@ class Checks(ResourceChecking):
 
     def resource(self, resource: Model) -> Iterator[Problem]:
         """One resource of any kind."""
-        yield from self._walk(resource, None, self._scope(resource) if isinstance(resource, Workflow) else Scope())
+        yield from self._walk(resource, None, self._scope(resource) if resource.kind_of_model() == "Workflow" else Scope())
 
     def _scope(self, workflow: Workflow) -> Scope:
         every = [*walk(workflow.steps), *walk(workflow.on_goal)]
@@ -84,7 +84,10 @@ class Checks(ResourceChecking):
                 and (problem := self.names.unknown(kind, name, where, place))
             ):
                 yield problem
-        yield from self.rule(model, scope)
+        for base in type(model).__mro__:
+            if found := _RULES.get(base.__name__):
+                yield from found(self, model, scope)
+                break
         for key, inner, below in parts(model, node):
             context = (
                 "fact" if isinstance(model, Score) or scope.context == "fact" else _CONTEXT_OF.get(key, scope.context)
@@ -93,29 +96,24 @@ class Checks(ResourceChecking):
 
     # --- rules, by kind of model
 
-    @singledispatchmethod
-    def rule(self, model: Model, scope: Scope) -> Iterator[Problem]:  # noqa: ARG002 - the shape of its kind
-        """What one model must hold; most need nothing beyond their names."""
-        yield from ()
-
-    @rule.register(Settings)
+    @_rule("Settings")
     def _(self, model: Settings, _scope: Scope) -> Iterator[Problem]:
         yield from self.of_settings(model)
 
-    @rule.register(Workflow)
+    @_rule("Workflow")
     def _(self, model: Workflow, scope: Scope) -> Iterator[Problem]:
         yield from self.of_workflow(model, scope)
 
-    @rule.register(Reentry)
+    @_rule("Reentry")
     def _(self, model: Reentry, scope: Scope) -> Iterator[Problem]:
         if model.key:
             yield from self.source(model.key, node_of(model, "key"), model.place, scope)
 
-    @rule.register(From)
+    @_rule("From")
     def _(self, model: From, scope: Scope) -> Iterator[Problem]:
         yield from self.source(model.from_, node_of(model, "from"), model.place, scope)
 
-    @rule.register(WaitUntilStep)
+    @_rule("WaitUntilStep")
     def _(self, model: WaitUntilStep, scope: Scope) -> Iterator[Problem]:
         until = model.wait_until
         if isinstance(until, UntilField):
@@ -131,7 +129,7 @@ class Checks(ResourceChecking):
 
     # --- conditions
 
-    @rule.register(FieldLeaf)
+    @_rule("FieldLeaf")
     def _(self, model: FieldLeaf, scope: Scope) -> Iterator[Problem]:
         if (type_ := self.project.field_types.get(model.field)) is not None:
             yield from self.compare(
@@ -143,7 +141,7 @@ class Checks(ResourceChecking):
                 scope,
             )
 
-    @rule.register(EventLeaf)
+    @_rule("EventLeaf")
     def _(self, model: EventLeaf, scope: Scope) -> Iterator[Problem]:
         yield from self.where(model, "where", model.event, scope)
         yield from self.where(model, "last", model.event, scope)
@@ -158,16 +156,16 @@ class Checks(ResourceChecking):
                 )
         yield from self.window(model, model.since, scope, between=model.between is not None)
 
-    @rule.register(MessageLeaf)
+    @_rule("MessageLeaf")
     def _(self, model: MessageLeaf, scope: Scope) -> Iterator[Problem]:
         yield from self.window(model, model.since, scope)
 
-    @rule.register(SurveyLeaf)
+    @_rule("SurveyLeaf")
     def _(self, model: SurveyLeaf, scope: Scope) -> Iterator[Problem]:
         yield from self.answer(model, scope)
         yield from self.window(model, model.since, scope)
 
-    @rule.register(TriggerLeaf)
+    @_rule("TriggerLeaf")
     def _(self, model: TriggerLeaf, scope: Scope) -> Iterator[Problem]:
         if scope.workflow is None or scope.context == "segment":
             yield invalid(
@@ -178,7 +176,7 @@ class Checks(ResourceChecking):
         elif scope.trigger is not None:
             yield from self.named_values(model, "trigger", scope.trigger, "trigger value", scope)
 
-    @rule.register(DataLeaf)
+    @_rule("DataLeaf")
     def _(self, model: DataLeaf, scope: Scope) -> Iterator[Problem]:
         for name in model.data:
             if name.split(".")[0] not in scope.data:
@@ -192,7 +190,7 @@ class Checks(ResourceChecking):
                     help_="a `fetch` step gives it its name: `save_as:`",
                 )
 
-    @rule.register(InputLeaf)
+    @_rule("InputLeaf")
     def _(self, model: InputLeaf, scope: Scope) -> Iterator[Problem]:
         types: dict[str, FieldType | None] = (
             {name: said.type for name, said in scope.workflow.inputs.items()} if scope.workflow else {}
@@ -201,19 +199,19 @@ class Checks(ResourceChecking):
 
     # --- triggers
 
-    @rule.register(EventTrigger)
+    @_rule("EventTrigger")
     def _(self, model: EventTrigger, scope: Scope) -> Iterator[Problem]:
         yield from self.where(model, "where", model.event, scope)
 
-    @rule.register(Unless)
+    @_rule("Unless")
     def _(self, model: Unless, scope: Scope) -> Iterator[Problem]:
         yield from self.where(model, "where", model.event, scope)
 
-    @rule.register(SurveyTrigger)
+    @_rule("SurveyTrigger")
     def _(self, model: SurveyTrigger, scope: Scope) -> Iterator[Problem]:
         yield from self.answer(model, scope)
 
-    @rule.register(FieldTrigger)
+    @_rule("FieldTrigger")
     def _(self, model: FieldTrigger, _scope: Scope) -> Iterator[Problem]:
         type_ = self.project.field_types.get(model.field)
         if type_ is None:
@@ -231,7 +229,7 @@ class Checks(ResourceChecking):
                     help_="only a number rises and drops; write `changes: true` or `to:`",
                 )
 
-    @rule.register(DateTrigger)
+    @_rule("DateTrigger")
     def _(self, model: DateTrigger, _scope: Scope) -> Iterator[Problem]:
         type_ = self.project.field_types.get(model.date)
         if type_ is not None and not same_family(type_, "date"):
@@ -241,7 +239,7 @@ class Checks(ResourceChecking):
                 help_="name a field of type date or datetime",
             )
 
-    @rule.register(RecordTrigger)
+    @_rule("RecordTrigger")
     def _(self, model: RecordTrigger, scope: Scope) -> Iterator[Problem]:
         if (declared := self.project.settings.records.get(model.record)) is not None:
             types = {name: said.type for name, said in declared.fields.items()}
@@ -249,7 +247,7 @@ class Checks(ResourceChecking):
 
     # --- steps
 
-    @rule.register(SendStep)
+    @_rule("SendStep")
     def _(self, model: SendStep, scope: Scope) -> Iterator[Problem]:
         for index, source in enumerate(model.to or []):
             yield from self.source(source, child(node_of(model, "to"), index), model.place, scope)
@@ -295,11 +293,11 @@ class Checks(ResourceChecking):
                     help_=f"add `{channel}:` to the message",
                 )
 
-    @rule.register(SetStep)
+    @_rule("SetStep")
     def _(self, model: SetStep, scope: Scope) -> Iterator[Problem]:
         yield from self.assigned(model.set, node_of(model, "set"), model.place, scope)
 
-    @rule.register(AddStep)
+    @_rule("AddStep")
     def _(self, model: AddStep, _scope: Scope) -> Iterator[Problem]:
         for name in model.add:
             type_ = self.project.field_types.get(name)
@@ -310,8 +308,7 @@ class Checks(ResourceChecking):
                     help_="write `set:`",
                 )
 
-    @rule.register(TagStep)
-    @rule.register(UntagStep)
+    @_rule("TagStep", "UntagStep")
     def _(self, model: TagStep | UntagStep, _scope: Scope) -> Iterator[Problem]:
         tags = model.tag if isinstance(model, TagStep) else model.untag
         below = node_of(model, model.verb)
@@ -326,7 +323,7 @@ class Checks(ResourceChecking):
                     if wrong := misfit(value, name, type_, self.project.field_values(name)):
                         yield self.misfit_at(wrong, child(child(below, name), index), model.place)
 
-    @rule.register(CreateStep)
+    @_rule("CreateStep")
     def _(self, model: CreateStep, scope: Scope) -> Iterator[Problem]:
         creation = model.create
         if creation.key:
@@ -348,7 +345,7 @@ class Checks(ResourceChecking):
             elif wrong := misfit(value, name, declared.fields[name].type, declared.fields[name].values):
                 yield self.misfit_at(wrong, child(below, name), creation.place)
 
-    @rule.register(StartStep)
+    @_rule("StartStep")
     def _(self, model: StartStep, _scope: Scope) -> Iterator[Problem]:
         handed, target = model.start, self.project.workflows.get(model.start.workflow)
         if target is None:
@@ -382,32 +379,32 @@ class Checks(ResourceChecking):
                     help_=f"add `with: {{{name}: …}}`",
                 )
 
-    @rule.register(FetchStep)
+    @_rule("FetchStep")
     def _(self, model: FetchStep, _scope: Scope) -> Iterator[Problem]:
         if model.fetch.sample:
             yield from self.file(model.fetch, "sample", model.fetch.sample)
 
     # --- messages, scores, tests, assumptions
 
-    @rule.register(MessageBody)
+    @_rule("MessageBody")
     def _(self, model: MessageBody, _scope: Scope) -> Iterator[Problem]:
         yield from self.of_message(model)
 
-    @rule.register(Score)
+    @_rule("Score")
     def _(self, model: Score, _scope: Scope) -> Iterator[Problem]:
         yield from self.of_score(model)
 
-    @rule.register(Scenario)
+    @_rule("Scenario")
     def _(self, model: Scenario, _scope: Scope) -> Iterator[Problem]:
         yield from self.of_scenario(model)
 
-    @rule.register(Past)
+    @_rule("Past")
     def _(self, model: Past, _scope: Scope) -> Iterator[Problem]:
         yield from self.properties(
             model.event, model.properties, node_of(model, "properties"), model.place, literal=True
         )
 
-    @rule.register(Fact)
+    @_rule("Fact")
     def _(self, model: Fact, scope: Scope) -> Iterator[Problem]:
         if model.event:
             yield from self.properties(
@@ -415,7 +412,7 @@ class Checks(ResourceChecking):
             )
         yield from self.assigned(model.set or {}, node_of(model, "set"), model.place, scope)
 
-    @rule.register(Assumptions)
+    @_rule("Assumptions")
     def _(self, model: Assumptions, _scope: Scope) -> Iterator[Problem]:
         below = node_of(model, "events")
         for event, rate in model.events.items():
@@ -423,7 +420,7 @@ class Checks(ResourceChecking):
                 event, rate.properties, child(child(below, event), "properties"), model.place, literal=False
             )
 
-    @rule.register(Consequence)
+    @_rule("Consequence")
     def _(self, model: Consequence, _scope: Scope) -> Iterator[Problem]:
         yield from self.properties(
             model.then, model.properties, node_of(model, "properties"), model.place, literal=False

@@ -200,12 +200,13 @@ def _csv_chunks(text: io.TextIOWrapper, delimiter: str | None, name: str, format
     reader = csv.reader(chain((header_text,), text), delimiter=chosen)
     header = _header([cell.strip() for cell in next(reader)], name)
     limit = max(1, min(CHUNK_ROWS_MAX, CHUNK_CELLS_MAX // len(header)))
-    more = True
+    first, more = True, True
     while more:
         rows, lines, faults, more = _read_rows(reader, limit)
         rows, lines = _check_rows(rows, lines, faults, len(header))
-        if rows or faults or more:
+        if rows or faults or first:  # the first tells the columns, even where no row follows
             yield Chunk(columns=header, rows=rows, lines=lines, faults=faults)
+        first = False
 
 
 def _refuse_empty(content: str, name: str) -> None:

@@ -54,8 +54,8 @@ def outbox(store):
             connection.execute("INSERT OR IGNORE INTO releases VALUES (1, 1, 'c', 'd', '{}', ?, 1)", (json.dumps({"events": EVENTS}),))
             connection.execute("INSERT OR IGNORE INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')")
             (enrollment,) = connection.execute(
-                "INSERT INTO enrollments (contact_id, workflow, version_id, cause, entered_at, pc, at) VALUES (?, 'w', 1, ?, 1, 0, 1) RETURNING id",
-                (contact_id, f"manual:{key}"),
+                "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, entered_at, pc, at) VALUES (?, 'w', 1, ?, ?, 1, 0, 1) RETURNING id",
+                (contact_id, f"manual:{key}", key),
             ).fetchone()
             (outbox_id,) = connection.execute(
                 "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "

@@ -229,7 +229,7 @@ def test_a_dry_run_counts_and_stores_nothing(load, rows):
 
 def test_a_killed_import_keeps_whole_chunks_and_goes_on_when_run_again(store, tmp_path):
     """kill -9 in the middle: what is there is a whole number of chunks, and running it again completes it."""
-    total = 60_000
+    total = 20_000
     path = tmp_path / "people.csv"
     path.write_text("key,first_name,amount\n" + "".join(f"c{n},P{n},{n}.5\n" for n in range(total)))
     program = (

@@ -50,4 +50,4 @@ class StepKind(Protocol):
 def kind_of(op: str) -> StepKind | None:
     """The module of an op, loaded when first used."""
     name = MODULES.get(op)
-    return import_module(f"flowctl.engine.steps.{name}") if name else None  # type: ignore[return-value]  # a module is a StepKind
+    return import_module(f"flowctl.engine.steps.{name}") if name else None

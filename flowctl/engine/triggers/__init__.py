@@ -20,8 +20,10 @@ MODULES: Mapping[str, str] = {
     "enters": "segment",
     "exits": "segment",
     "field": "field",
+    "date": "date",
     "moment": "moment",
     "schedule": "schedule",
+    "message": "message",
     "manual": "manual",
 }
 
@@ -64,4 +66,4 @@ class TriggerKind(Protocol):
 def kind_of(kind: str) -> TriggerKind | None:
     """The module of a kind, loaded when first used."""
     name = MODULES.get(kind)
-    return import_module(f"flowctl.engine.triggers.{name}") if name else None  # type: ignore[return-value]  # a module is a TriggerKind
+    return import_module(f"flowctl.engine.triggers.{name}") if name else None

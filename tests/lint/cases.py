@@ -1,0 +1,30 @@
+"""Cases of lint: `tests/cases/lint/CODE/{bad,ok}.yaml` laid over the project in `base`.
+
+A case is one file of a project, or several: a line `# file: NAME` begins the next. A file that begins with `project:` is the
+project's flowctl.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CASES = Path(__file__).parents[1] / "cases" / "lint"
+BASE = CASES / "base"
+
+
+def texts(case: Path) -> dict[str, str]:
+    """The files of a case's project, by path."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in sorted(BASE.iterdir())}
+    parts = re.split(r"^# file: (\S+)\n", case.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    if parts[0]:
+        named = {"flowctl.yaml" if parts[0].startswith("project:") else case.name: parts[0], **named}
+    return {**found, **named}
+
+
+def write(case: Path, folder: Path) -> Path:
+    """The project of a case in a folder."""
+    for name, text in texts(case).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
