@@ -47,12 +47,22 @@ def run(*, quick: bool = False) -> list[Ratio]:
     rows = 100_000 if quick else 1_000_000
     with tempfile.TemporaryDirectory(prefix="flowctl-bench-") as folder:
         whole = build(Path(folder) / "store", contacts=rows, events=rows * 2, enrollments=rows)
-        said = {side: [_measured(side, whole) for _ in range(TURNS)] for side in ("bare", "engine")} if quick else _in_turns(whole)
+        said = (
+            {side: [_measured(side, whole) for _ in range(TURNS)] for side in ("bare", "engine")}
+            if quick
+            else _in_turns(whole)
+        )
     best = {side: min(turn["seconds"] for turn in turns) for side, turns in said.items()}
     rates = {side: f"{rows / seconds:,.0f}/s" for side, seconds in best.items()}
     peak_mib = max(turn["peak_mib"] for turn in said["engine"])
     return [
-        Ratio(name=SPEED, value=best["bare"] / best["engine"], goal=SPEED_GOAL, at_least=True, detail=f"engine {rates['engine']}, bare {rates['bare']}"),
+        Ratio(
+            name=SPEED,
+            value=best["bare"] / best["engine"],
+            goal=SPEED_GOAL,
+            at_least=True,
+            detail=f"engine {rates['engine']}, bare {rates['bare']}",
+        ),
         Ratio(name=MEMORY, value=peak_mib, goal=MEMORY_GOAL_MIB, detail=f"peak of the process that advanced {rows:,}"),
     ]
 
@@ -72,7 +82,9 @@ def _measured(side: str, whole: Path) -> dict[str, float]:
     try:
         # The copy's pages are written back before the clock starts, or the two sides would pay for them by chance.
         subprocess.run(["sync", "-f", str(copy)], check=False)
-        done = subprocess.run([sys.executable, "-m", "bench.advance", side, str(copy)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.advance", side, str(copy)], check=True, capture_output=True, text=True
+        )
         measured: dict[str, float] = json.loads(done.stdout)
         return measured
     finally:

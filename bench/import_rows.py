@@ -9,13 +9,18 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from flowctl.store import fields
 from flowctl.store.casting import Reading
-from flowctl.store.contact_import import ContactImport, Plan
+from flowctl.store.contact_columns import Plan
+from flowctl.store.contact_import import ContactImport
 from flowctl.store.database import Store, open_store
 from flowctl.store.reading import CHUNK_ROWS_MAX, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAME = "import-rows"
 GOAL = 2.0
@@ -51,11 +56,15 @@ def _write(path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["key", *FIELDS])
         for number in range(ROWS):
-            names = (f"First{chance.randrange(1000)}", f"Last{chance.randrange(100_000)}", f"City{chance.randrange(5000)}")
+            names = (
+                f"First{chance.randrange(1000)}",
+                f"Last{chance.randrange(100_000)}",
+                f"City{chance.randrange(5000)}",
+            )
             writer.writerow([f"c{number:07d}", *names, f"{chance.random() * 1000:.2f}", chance.randrange(100)])
 
 
-def _timed(load, path: Path, target: Path) -> float:  # noqa: ANN001 - one of the two below
+def _timed(load: Callable[[Store, Path], None], path: Path, target: Path) -> float:
     store = open_store(target, create=True)
     fields.declare(store.connection, FIELDS, now=1)
     begin = time.perf_counter()
@@ -84,7 +93,7 @@ def _raw(store: Store, path: Path) -> None:
 def _ours(store: Store, path: Path) -> None:
     source = open_source(str(path))
     plan = Plan(reading=Reading(zone=ZoneInfo("UTC")), now=1, source="bench")
-    importer = ContactImport(store.connection, plan, lambda fault: print(fault))
+    importer = ContactImport(store.connection, plan, print)
     importer.check(source.columns)
     for chunk in source.chunks:
         importer.take(chunk)

@@ -36,7 +36,9 @@ SEGMENTS: dict[str, dict[str, object]] = {
     "bought-much": {"event": "purchase", "since": "90d", "sum": {"amount": {"gte": 500}}},
     "thrice": {"event": "purchase", "since": "180d", "count": {"gte": 3}, "where": {"amount": {"gte": 50}}},
     "quiet": {"all": [{"event": "visit", "since": "ever"}, {"not": {"event": "visit", "since": "60d"}}]},
-    "lapsed": {"all": [{"event": "purchase", "between": ["90d", "30d"]}, {"event": "purchase", "since": "30d", "count": 0}]},
+    "lapsed": {
+        "all": [{"event": "purchase", "between": ["90d", "30d"]}, {"event": "purchase", "since": "30d", "count": 0}]
+    },
     "last-was-small": {"event": "purchase", "since": "ever", "last": {"amount": {"lt": 10}}},
     "gold-or-engaged": {"any": [{"field": "plan", "is": "gold"}, {"segment": "engaged-2"}]},
     "may-write": {"all": [{"reachable": "email"}, {"not": {"segment": "quiet"}}]},
@@ -53,12 +55,26 @@ def run() -> list[Ratio]:
             store = open_store(path, create=False)
             plans, full_s = _declare(store.connection)
             idle[contacts] = min(_slices(store.connection, plans, lambda _: None))
-            changed[contacts] = min(_slices(store.connection, plans, lambda at: _change(store.connection, contacts, at)))
-            print(f"# {contacts} contacts: in full {full_s:.2f} s, idle {idle[contacts] * 1e3:.2f} ms, {CHANGED} changed {changed[contacts] * 1e3:.1f} ms")
+            changed[contacts] = min(
+                _slices(store.connection, plans, lambda at: _change(store.connection, contacts, at))
+            )
+            print(
+                f"# {contacts} contacts: in full {full_s:.2f} s, idle {idle[contacts] * 1e3:.2f} ms, {CHANGED} changed {changed[contacts] * 1e3:.1f} ms"
+            )
             store.close()
     return [
-        Ratio(name="segments-idle", value=idle[LARGE] / idle[SMALL], goal=IDLE_GOAL, detail=f"{LARGE} contacts against {SMALL}"),
-        Ratio(name="segments-changed", value=changed[LARGE] / changed[MEDIUM], goal=CHANGED_GOAL, detail=f"{LARGE} contacts against {MEDIUM}"),
+        Ratio(
+            name="segments-idle",
+            value=idle[LARGE] / idle[SMALL],
+            goal=IDLE_GOAL,
+            detail=f"{LARGE} contacts against {SMALL}",
+        ),
+        Ratio(
+            name="segments-changed",
+            value=changed[LARGE] / changed[MEDIUM],
+            goal=CHANGED_GOAL,
+            detail=f"{LARGE} contacts against {MEDIUM}",
+        ),
     ]
 
 
@@ -79,7 +95,11 @@ def _declare(connection: sqlite3.Connection) -> tuple[list[SegmentPlan], float]:
     for name, said in SEGMENTS.items():
         condition = TypeAdapter(Condition).validate_python(said)
         text = {"check": sql(condition, scope), "full": full_sql(condition, scope)}
-        plans.append(SegmentPlan(id=numbers[name], name=name, probes=tuple(probes(condition, scope)), order=numbers[name], **text))
+        plans.append(
+            SegmentPlan(
+                id=numbers[name], name=name, probes=tuple(probes(condition, scope)), order=numbers[name], **text
+            )
+        )
     start = time.perf_counter()
     with transaction(connection):
         for plan in plans:
@@ -107,7 +127,9 @@ def _slices(connection: sqlite3.Connection, plans: list[SegmentPlan], before: Ca
         assert not facts.more
         at += SLICE_MS
     with transaction(connection):
-        connection.execute("INSERT INTO cursors VALUES ('bench', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (at,))
+        connection.execute(
+            "INSERT INTO cursors VALUES ('bench', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (at,)
+        )
     return times
 
 
@@ -115,14 +137,23 @@ def _change(connection: sqlite3.Connection, contacts: int, at: int) -> None:
     """A thousand contacts, spread over the whole table, so that hardly two share a page: each has an event and a new field value."""
     step = max(1, contacts // CHANGED)
     who = [1 + (number * step + at // SLICE_MS * 7) % contacts for number in range(CHANGED)]
-    types = [row[0] for row in connection.execute("SELECT id FROM event_types WHERE name IN ('purchase', 'visit') ORDER BY name")]
+    types = [
+        row[0]
+        for row in connection.execute("SELECT id FROM event_types WHERE name IN ('purchase', 'visit') ORDER BY name")
+    ]
     connection.executemany(
         "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, ?)",
-        ((contact, types[place % 10 > 0], at - 10, f'{{"amount": {contact % 300}}}') for place, contact in enumerate(who)),
+        (
+            (contact, types[place % 10 > 0], at - 10, f'{{"amount": {contact % 300}}}')
+            for place, contact in enumerate(who)
+        ),
     )
-    connection.executemany("UPDATE contacts SET engagement = (engagement + 3) % 100 WHERE id = ?", ((contact,) for contact in who))
     connection.executemany(
-        "INSERT INTO contact_changes (contact_id, field, at) VALUES (?, 'engagement', ?)", ((contact, at - 10) for contact in who)
+        "UPDATE contacts SET engagement = (engagement + 3) % 100 WHERE id = ?", ((contact,) for contact in who)
+    )
+    connection.executemany(
+        "INSERT INTO contact_changes (contact_id, field, at) VALUES (?, 'engagement', ?)",
+        ((contact, at - 10) for contact in who),
     )
 
 

@@ -95,7 +95,14 @@ def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> 
     for pragma in ("synchronous = OFF", "foreign_keys = OFF", "cache_size = -400000"):
         connection.execute(f"PRAGMA {pragma}")
     with transaction(connection):
-        declare(connection, {name: said.model_dump(mode="json", exclude_none=True) for name, said in project.settings.contacts.fields.items()}, now=1)
+        declare(
+            connection,
+            {
+                name: said.model_dump(mode="json", exclude_none=True)
+                for name, said in project.settings.contacts.fields.items()
+            },
+            now=1,
+        )
         _people(connection, contacts)
         _facts(connection, contacts, events)
     apply(store, project, commit="bench", now=NOW - 60_000)
@@ -168,7 +175,9 @@ def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int) -> 
 @contextmanager
 def _without_indexes(connection: sqlite3.Connection, table: str) -> Iterator[None]:
     """Indexes made by hand are dropped and made again."""
-    made = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,)).fetchall()
+    made = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,)
+    ).fetchall()
     for name, _ in made:
         connection.execute(f"DROP INDEX {name}")
     yield

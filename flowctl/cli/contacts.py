@@ -24,6 +24,7 @@ from flowctl.cli.importing import (
     JsonOption,
     MapOption,
     RegionOption,
+    example,
 )
 from flowctl.cli.invocation import invocation
 from flowctl.cli.store import opened
@@ -41,7 +42,9 @@ Reason = Literal["manual", "unsubscribed", "complained", "bounced", "refused"]
 WHO = "Key, e-mail address, phone number or #id."
 LISTED = ("id", "key", "email", "phone", "language", "country", "created_at")  # what `list` shows unless told
 EVENTS_SHOWN_MAX = 10  # of `show`; --json has all
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Import, list, show, set, export, suppress contacts.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Import, list, show, set, export, suppress contacts."
+)
 EXAMPLES = """\
 flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"
 flowctl contacts list --segment vip --fields key,email,engagement
@@ -49,48 +52,22 @@ flowctl contacts set ana@example.com language=fr consent.email=true
 """
 
 
-@app.command("import")
-def import_(
-    ctx: typer.Context,
-    file: FileArgument,
-    columns: MapOption = None,
-    consent: Annotated[list[str] | None, typer.Option("--consent", metavar="CHANNEL", help="Every row agrees to marketing on this channel; needs --source. May be repeated.", show_default=False)] = None,
-    source: Annotated[str, typer.Option("--source", metavar="TEXT", help="Where consent was given.", show_default=False)] = "",
-    errors: ErrorsOption = "",
-    dry_run: DryRunOption = False,
-    clear_empty: Annotated[bool, typer.Option("--clear-empty", help="An empty cell clears what is there, instead of saying nothing.")] = False,
-    format: FormatOption = None,
-    encoding: EncodingOption = "",
-    delimiter: DelimiterOption = "",
-    date_format: DateFormatOption = "",
-    decimal_comma: DecimalCommaOption = False,
-    region: RegionOption = "",
-    ignore_unknown: IgnoreOption = False,
-    json: JsonOption = False,
-) -> int:
-    """Import contacts; running it again changes nothing.
-
-    Columns are contact fields, `consent.email` (true or false), `consent.email.at`, `consent.email.source` and
-    `optout.TOPIC`. A contact is known by `key`, else by e-mail address, else by phone number. Rows that fail are listed in
-    a file, the others stored, and the exit status is 1. A consent without a date never undoes a withdrawal.
-
-    \b
-    Example:
-      flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"
+@app.command("import", epilog=example('flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"
     """
     from flowctl import clock
     from flowctl.store.consents import CHANNELS
-    from flowctl.store.contact_import import ContactImport, Plan
+    from flowctl.store.contact_columns import Plan
+    from flowctl.store.contact_import import ContactImport
     from flowctl.store.reading import open_source
 
     said = invocation(ctx)
     unknown = next((channel for channel in consent or () if channel not in CHANNELS), None)
     if unknown:
         message = f"--consent {unknown}: there is no such channel"
-        raise UsageFailure(message, help=f"there are {', '.join(CHANNELS)}")
+        raise UsageFailure(message, help=f"there are {\', \'.join(CHANNELS)}")
     if consent and not source:
         message = "--consent needs --source: where was it given?"
-        raise UsageFailure(message, help='for example --source "shop checkout 2026"')
+        raise UsageFailure(message, help=\'for example --source "shop checkout 2026"\')
     with opened(said) as store:
         runtime = applied(store.connection)
         plan = Plan(
@@ -113,7 +90,11 @@ def import_(
         render.document("contacts-import", _counts(done, dry_run=dry_run, errors=str(faults) if done.failed else None))
     for line in _remarks(done):
         said.say(line)
-    parts = [f"{render.plural(getattr(done, name), 'contact')} {name}" for name in ("created", "updated", "unchanged") if getattr(done, name)]
+    parts = [
+        f"{render.plural(getattr(done, name), \'contact\')} {name}"
+        for name in ("created", "updated", "unchanged")
+        if getattr(done, name)
+    ]
     return importing.conclude(said, file, parts or ["no contacts"], done.failed, faults, dry_run=dry_run)
 
 
@@ -127,26 +108,14 @@ def _remarks(done: Outcome) -> Iterator[str]:
     if done.repeated:
         shown = ", ".join(f"line {line} outdid line {earlier}" for line, earlier in done.repeats[:3])
         more = " …" if done.repeated > 3 else ""  # noqa: PLR2004 - as many as above
-        yield f"{render.plural(done.repeated, 'row')} about a contact of an earlier row: {shown}{more}"
+        yield f"{render.plural(done.repeated, \'row\')} about a contact of an earlier row: {shown}{more}"
     if done.withdrawals_kept:
-        yield f"{render.plural(done.withdrawals_kept, 'consent')} not taken: withdrawn before, and no consent.CHANNEL.at says it was given later"
+        yield f"{render.plural(done.withdrawals_kept, \'consent\')} not taken: withdrawn before, and no consent.CHANNEL.at says it was given later"
     if done.suppressed:
-        yield f"{render.plural(done.suppressed, 'address', 'addresses')} suppressed: nothing is sent there"
+        yield f"{render.plural(done.suppressed, \'address\', \'addresses\')} suppressed: nothing is sent there"
 
 
-@app.command("list")
-def list_(
-    ctx: typer.Context,
-    segment: Annotated[str, typer.Option("--segment", metavar="NAME", help="Only its members.", show_default=False)] = "",
-    fields: Annotated[str, typer.Option("--fields", metavar="A,B,…", help="Which fields; `all` for all.", show_default=False)] = "",
-    limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most so many.", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-) -> int:
-    """List contacts.
-
-    \b
-    Example:
-      flowctl contacts list --segment vip --fields key,email --limit 20
+@app.command("list", epilog=example('flowctl contacts list --segment vip --fields key,email --limit 20
     """
     from flowctl.store import contacts
     from flowctl.store.fields import load
@@ -174,7 +143,7 @@ def _chosen(said: str, known: Mapping[str, Field]) -> list[str]:
     unknown = next((name for name in names if name != "id" and name not in known), None)
     if unknown or not names:
         message = f"there is no contact field {unknown!r}" if unknown else "--fields names none"
-        raise UsageFailure(message, help=f"there are {', '.join(['id', *known])}")
+        raise UsageFailure(message, help=f"there are {\\', \\'.join([\\'id\\', *known])}")
     return names
 
 
@@ -186,23 +155,13 @@ def _object(names: Sequence[str], types: Sequence[str], row: Sequence[Any]) -> d
     return {name: sheets.readable(type_, value) for name, type_, value in zip(names, types, row, strict=True)}
 
 
-def _flat(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+def _flat(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(value)
     return str(value).lower() if isinstance(value, bool) else value
 
 
-@app.command()
-def show(
-    ctx: typer.Context,
-    contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
-    json: Annotated[bool, typer.Option("--json", help="Everything the store holds about this person, as JSON.")] = False,
-) -> int:
-    """Show one contact: fields, consents, segments, workflows, newest events.
-
-    \b
-    Example:
-      flowctl contacts show ana@example.com
+@app.command(epilog=example('flowctl contacts show ana@example.com
     """
     from flowctl.store import contacts
 
@@ -211,21 +170,39 @@ def show(
     if json:
         render.document("contact", person)
         return 0
-    rows = [("id", person["id"]), *((name, _flat(value)) for name, value in person["fields"].items() if value is not None)]
-    rows += [("zone", person["zone"] or "the project's")] if "timezone" not in dict(rows) else []
-    rows += [(f"consent.{each['channel']}", _consent(each)) for each in person["consents"] if each["purpose"] == "marketing"]
-    rows += [(f"optout.{each['purpose'].removeprefix('topic:')}", _flat(not each["granted"])) for each in person["consents"] if each["purpose"] != "marketing"]
-    rows += [(f"suppressed.{each['channel']}", f"{each['reason']}, {each['at']}, {each['source']}") for each in person["suppressions"]]
-    rows += [("segment", f"{each['segment']} since {each['since']}") for each in person["segments"]]
-    rows += [("workflow", f"{each['workflow']} v{each['version']} {each['state']} since {each['entered_at']}") for each in person["enrollments"]]
+    rows = [
+        ("id", person["id"]),
+        *((name, _flat(value)) for name, value in person["fields"].items() if value is not None),
+    ]
+    rows += [("zone", person["zone"] or "the project\\\'s")] if "timezone" not in dict(rows) else []
+    rows += [
+        (f"consent.{each[\\\'channel\\\']}", _consent(each)) for each in person["consents"] if each["purpose"] == "marketing"
+    ]
+    rows += [
+        (f"optout.{each[\\\'purpose\\\'].removeprefix(\\\'topic:\\\')}", _flat(not each["granted"]))
+        for each in person["consents"]
+        if each["purpose"] != "marketing"
+    ]
+    rows += [
+        (f"suppressed.{each[\\\'channel\\\']}", f"{each[\\\'reason\\\']}, {each[\\\'at\\\']}, {each[\\\'source\\\']}")
+        for each in person["suppressions"]
+    ]
+    rows += [("segment", f"{each[\\\'segment\\\']} since {each[\\\'since\\\']}") for each in person["segments"]]
+    rows += [
+        ("workflow", f"{each[\\\'workflow\\\']} v{each[\\\'version\\\']} {each[\\\'state\\\']} since {each[\\\'entered_at\\\']}")
+        for each in person["enrollments"]
+    ]
     newest = person["events"][-EVENTS_SHOWN_MAX:]
-    rows += [("event", f"{each['at']} {each['event']} {json_module.dumps(each['properties'] or {}, ensure_ascii=False)}") for each in newest]
+    rows += [
+        ("event", f"{each[\\\'at\\\']} {each[\\\'event\\\']} {json_module.dumps(each[\\\'properties\\\'] or {}, ensure_ascii=False)}")
+        for each in newest
+    ]
     render.table(("what", "value"), rows)
     return 0
 
 
 def _consent(each: Mapping[str, Any]) -> str:
-    return f"{'granted' if each['granted'] else 'withdrawn'}, {each['at']}, {each['source']}"
+    return f"{\\\'granted\\\' if each[\\\'granted\\\'] else \\\'withdrawn\\\'}, {each[\\\'at\\\']}, {each[\\\'source\\\']}"
 
 
 def _person(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
@@ -235,31 +212,15 @@ def _person(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
     person = contacts.dossier(connection, contact_id)
     known = fields.load(connection)
     person["fields"] = {name: sheets.readable(known[name].type, value) for name, value in person["fields"].items()}
-    for rows in person.values():
+    for name, rows in person.items():
         if isinstance(rows, list):
-            for row in rows:
-                row |= {name: iso(value) for name, value in row.items() if isinstance(value, int) and (name == "since" or name.endswith("at"))}
-                row |= {"granted": bool(row["granted"])} if "granted" in row else {}
+            person[name] = [{column: _said(column, value) for column, value in row.items()} for row in rows]
     for row in person["message_events"]:
         row["status"] = statuses.NAMES[row["status"]]
     return person
 
 
-@app.command("set")
-def set_(
-    ctx: typer.Context,
-    contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
-    values: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="Fields, or consent.CHANNEL, optout.TOPIC; FIELD= clears.", show_default=False)],
-    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
-    source: Annotated[str, typer.Option("--source", metavar="TEXT", help="Where a consent comes from.")] = "contacts set",
-) -> int:
-    """Set fields and consents of one contact. Triggers see the changes.
-
-    A consent set to true here also lifts what the contact's own unsubscribing suppressed; bounces and complaints stay.
-
-    \b
-    Example:
-      flowctl contacts set ana@example.com language=fr interests=toys consent.email=true --source "phone call"
+@app.command("set", epilog=example('flowctl contacts set ana@example.com language=fr interests=toys consent.email=true --source "phone call"
     """
     from flowctl import clock
     from flowctl.store import contacts
@@ -274,12 +235,24 @@ def set_(
         now = clock.now()
         with transaction(store.connection):
             created = create and not contacts.find(store.connection, contact)
-            contact_id = contacts.create_named(store.connection, contact, reading, now=now) if created else contacts.resolve(store.connection, contact)
+            contact_id = (
+                contacts.create_named(store.connection, contact, reading, now=now)
+                if created
+                else contacts.resolve(store.connection, contact)
+            )
             changed, lifted = contacts.apply_edit(store.connection, contact_id, edit, now=now)
-    said.say(f"#{contact_id} {'created' if created else 'changed' if changed else 'unchanged'}{': ' if changed else ''}{', '.join(changed)}")
+    said.say(
+        f"#{contact_id} {\\\\'created\\\\' if created else \\\\'changed\\\\' if changed else \\\\'unchanged\\\\'}{\\\\': \\\\' if changed else \\\\'\\\\'}{\\\\', \\\\'.join(changed)}"
+    )
     for channel in lifted:
         said.say(f"the unsubscription from {channel} was lifted")
     return 0
+
+
+def _said(column: str, value: Any) -> Any:
+    if column == "granted":
+        return bool(value)
+    return iso(value) if isinstance(value, int) and (column == "since" or column.endswith("at")) else value
 
 
 def _pairs(values: Sequence[str]) -> dict[str, str]:
@@ -293,21 +266,7 @@ def _pairs(values: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-@app.command()
-def export(
-    ctx: typer.Context,
-    contact: Annotated[str, typer.Argument(metavar="[X]", help=f"{WHO} Everything about one person, as JSON.", show_default=False)] = "",
-    format: Annotated[Literal["csv", "json", "ndjson"], typer.Option("--format", help="Of the list.")] = "csv",
-    segment: Annotated[str, typer.Option("--segment", metavar="NAME", help="Only its members.", show_default=False)] = "",
-    fields: Annotated[str, typer.Option("--fields", metavar="A,B,…", help="Which fields.", show_default=False)] = "",
-) -> int:
-    """Write contacts to standard output, so that `contacts import` reads them; or all about one person.
-
-    In CSV, texts that a spreadsheet would run as a formula get an apostrophe in front; JSON and NDJSON are exact.
-
-    \b
-    Example:
-      flowctl contacts export --format ndjson > contacts.ndjson
+@app.command(epilog=example('flowctl contacts export --format ndjson > contacts.ndjson
     """
     from flowctl.store import contacts
     from flowctl.store.fields import load
@@ -341,19 +300,110 @@ def _write(style: str, names: list[str], types: list[str], rows: Iterable[Sequen
     print("\n]")
 
 
-@app.command()
+@app.command(epilog=example('flowctl contacts suppress ana@example.com --channel email --source "asked by phone"\\\\\'))
+def import_(
+    ctx: typer.Context,
+    file: FileArgument,
+    columns: MapOption = None,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--consent",
+            metavar="CHANNEL",
+            help="Every row agrees to marketing on this channel; needs --source. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", metavar="TEXT", help="Where consent was given.", show_default=False)
+    ] = "",
+    errors: ErrorsOption = "",
+    dry_run: DryRunOption = False,
+    clear_empty: Annotated[
+        bool, typer.Option("--clear-empty", help="An empty cell clears what is there, instead of saying nothing.")
+    ] = False,
+    format: FormatOption = None,
+    encoding: EncodingOption = "",
+    delimiter: DelimiterOption = "",
+    date_format: DateFormatOption = "",
+    decimal_comma: DecimalCommaOption = False,
+    region: RegionOption = "",
+    ignore_unknown: IgnoreOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Import contacts; running it again changes nothing.
+
+    Columns are contact fields, `consent.email` (true or false), `consent.email.at`, `consent.email.source` and
+    `optout.TOPIC`. A contact is known by `key`, else by e-mail address, else by phone number. Rows that fail are listed in
+    a file, the others stored, and the exit status is 1. A consent without a date never undoes a withdrawal.\\\\'))
+def list_(
+    ctx: typer.Context,
+    segment: Annotated[
+        str, typer.Option("--segment", metavar="NAME", help="Only its members.", show_default=False)
+    ] = "",
+    fields: Annotated[
+        str, typer.Option("--fields", metavar="A,B,…", help="Which fields; `all` for all.", show_default=False)
+    ] = "",
+    limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most so many.", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> int:
+    """List contacts.\\\'))
+def show(
+    ctx: typer.Context,
+    contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
+    json: Annotated[
+        bool, typer.Option("--json", help="Everything the store holds about this person, as JSON.")
+    ] = False,
+) -> int:
+    """Show one contact: fields, consents, segments, workflows, newest events.\\'))
+def set_(
+    ctx: typer.Context,
+    contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
+    values: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE...",
+            help="Fields, or consent.CHANNEL, optout.TOPIC; FIELD= clears.",
+            show_default=False,
+        ),
+    ],
+    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
+    source: Annotated[
+        str, typer.Option("--source", metavar="TEXT", help="Where a consent comes from.")
+    ] = "contacts set",
+) -> int:
+    """Set fields and consents of one contact. Triggers see the changes.
+
+    A consent set to true here also lifts what the contact\\\\\'s own unsubscribing suppressed; bounces and complaints stay.\'))
+def export(
+    ctx: typer.Context,
+    contact: Annotated[
+        str, typer.Argument(metavar="[X]", help=f"{WHO} Everything about one person, as JSON.", show_default=False)
+    ] = "",
+    format: Annotated[Literal["csv", "json", "ndjson"], typer.Option("--format", help="Of the list.")] = "csv",
+    segment: Annotated[
+        str, typer.Option("--segment", metavar="NAME", help="Only its members.", show_default=False)
+    ] = "",
+    fields: Annotated[str, typer.Option("--fields", metavar="A,B,…", help="Which fields.", show_default=False)] = "",
+) -> int:
+    """Write contacts to standard output, so that `contacts import` reads them; or all about one person.
+
+    In CSV, texts that a spreadsheet would run as a formula get an apostrophe in front; JSON and NDJSON are exact.'))
 def suppress(
     ctx: typer.Context,
-    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="E-mail addresses or phone numbers, of contacts or not.", show_default=False)],
-    channel: Annotated[Literal["email", "sms", "whatsapp"], typer.Option("--channel", help="Where nothing may be sent.")] = "email",
+    addresses: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ADDRESS...", help="E-mail addresses or phone numbers, of contacts or not.", show_default=False
+        ),
+    ],
+    channel: Annotated[
+        Literal["email", "sms", "whatsapp"], typer.Option("--channel", help="Where nothing may be sent.")
+    ] = "email",
     reason: Annotated[Reason, typer.Option("--reason", help="Why.")] = "manual",
     source: Annotated[str, typer.Option("--source", metavar="TEXT", help="Who says so.")] = "contacts suppress",
 ) -> int:
     """Never write to these addresses again. Kept as a keyed hash, which outlives the contact.
-
-    \b
-    Example:
-      flowctl contacts suppress ana@example.com --channel email --source "asked by phone"
     """
     from flowctl import clock
     from flowctl.store import casting, suppressions
@@ -362,7 +412,9 @@ def suppress(
 
     said = invocation(ctx)
     with opened(said) as store:
-        reading = importing.reading(newest_runtime(store.connection) or {}, date_format="", decimal_comma=False, region="")
+        reading = importing.reading(
+            newest_runtime(store.connection) or {}, date_format="", decimal_comma=False, region=""
+        )
         cast = casting.caster(casting.Kind(type=suppressions.ADDRESS_FIELDS[channel]), reading)
         try:
             checked = [cast(address) for address in addresses]
@@ -371,6 +423,11 @@ def suppress(
             raise UsageFailure(message) from None
         now = clock.now()
         with transaction(store.connection):
-            new = suppressions.suppress(store.connection, channel, checked, reason=reason, source=source, at=now, now=now)
-    said.say(f"{render.plural(new, 'address', 'addresses')} suppressed on {channel}" + (f", {len(checked) - new} already" if new < len(checked) else ""))
+            new = suppressions.suppress(
+                store.connection, channel, checked, reason=reason, source=source, at=now, now=now
+            )
+    said.say(
+        f"{render.plural(new, 'address', 'addresses')} suppressed on {channel}"
+        + (f", {len(checked) - new} already" if new < len(checked) else "")
+    )
     return 0

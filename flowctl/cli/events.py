@@ -21,6 +21,7 @@ from flowctl.cli.importing import (
     JsonOption,
     MapOption,
     RegionOption,
+    example,
 )
 from flowctl.cli.invocation import invocation
 from flowctl.cli.store import opened
@@ -36,33 +37,7 @@ flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1
 """
 
 
-@app.command("import")
-def import_(
-    ctx: typer.Context,
-    file: FileArgument,
-    event: Annotated[str, typer.Option("--event", metavar="NAME", help="The event of every row, where no column says.", show_default=False)] = "",
-    columns: MapOption = None,
-    create: Annotated[bool, typer.Option("--create", help="Make contacts that are not there yet.")] = False,
-    errors: ErrorsOption = "",
-    dry_run: DryRunOption = False,
-    format: FormatOption = None,
-    encoding: EncodingOption = "",
-    delimiter: DelimiterOption = "",
-    date_format: DateFormatOption = "",
-    decimal_comma: DecimalCommaOption = False,
-    region: RegionOption = "",
-    ignore_unknown: IgnoreOption = False,
-    json: JsonOption = False,
-) -> int:
-    """Import events; running it again stores nothing twice.
-
-    Columns: `contact` (key, e-mail address, phone number or #id), `event`, `at`, `id` and the event's properties. An event
-    is known again by its `id`, without one by contact, event, time and properties. Rows that fail are listed in a file,
-    the others stored, and the exit status is 1. Past events start no workflow beyond its max_event_age (a day unless said).
-
-    \b
-    Example:
-      flowctl events import purchases.csv --event purchase_completed --map customer_id=contact --map date=at
+@app.command("import", epilog=example('flowctl events import purchases.csv --event purchase_completed --map customer_id=contact --map date=at
     """
     from flowctl import clock
     from flowctl.store import events
@@ -91,27 +66,13 @@ def import_(
     if json:
         counts = {"stored": done.stored, "known": done.known, "failed": done.failed, "contacts_created": done.created}
         render.document("events-import", {**counts, "dry_run": dry_run, "errors": str(faults) if done.failed else None})
-    parts = [f"{render.plural(done.stored, 'event')} stored"]
-    parts += [f"{render.plural(done.known, 'event')} known already"] if done.known else []
-    parts += [f"{render.plural(done.created, 'contact')} created"] if done.created else []
+    parts = [f"{render.plural(done.stored, \'event\')} stored"]
+    parts += [f"{render.plural(done.known, \'event\')} known already"] if done.known else []
+    parts += [f"{render.plural(done.created, \'contact\')} created"] if done.created else []
     return importing.conclude(said, file, parts, done.failed, faults, dry_run=dry_run)
 
 
-@app.command()
-def add(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="EVENT", help="A declared event.", show_default=False)],
-    properties: Annotated[list[str] | None, typer.Argument(metavar="[PROPERTY=VALUE]...", help="Its properties.", show_default=False)] = None,
-    contact: Annotated[str, typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False)] = "",
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="When it happened.  [default: now]", show_default=False)] = "",
-    id: Annotated[str, typer.Option("--id", metavar="ID", help="The event's own id: adding it twice stores it once.", show_default=False)] = "",
-    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
-) -> int:
-    """Add one event.
-
-    \b
-    Example:
-      flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1 --at 2026-12-01T09:00
+@app.command(epilog=example('flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1 --at 2026-12-01T09:00
     """
     from flowctl import clock
     from flowctl.store import contacts, events
@@ -124,23 +85,80 @@ def add(
         runtime = applied(store.connection)
         now = clock.now()
         reading = importing.reading(runtime, date_format="", decimal_comma=False, region="")
-        plan = Plan(events=events.declared(runtime), reading=reading, now=now, default_at=now, create=create, origin=contacts.LIVE)
+        plan = Plan(
+            events=events.declared(runtime),
+            reading=reading,
+            now=now,
+            default_at=now,
+            create=create,
+            origin=contacts.LIVE,
+        )
         importer = EventImport(store.connection, plan, faults.append)
         importer.check(tuple(row))
         importer.take(_chunk(row))
     if faults:
         fault = faults[0]
-        what = f"{fault.column.removeprefix('properties.')}={fault.value}: " if fault.column and fault.value else ""
-        raise UsageFailure(f"{name}: {what}{fault.reason}")
+        what = f"{fault.column.removeprefix(\\'properties.\\')}={fault.value}: " if fault.column and fault.value else ""
+        message = f"{name}: {what}{fault.reason}"
+        raise UsageFailure(message)
     said.say("known already: nothing was stored" if importer.outcome.known else "stored")
     return 0
 
 
-def applied(connection: Any) -> dict[str, Any]:  # noqa: ANN401 - no SQL is imported here
+def applied(connection: Any) -> dict[str, Any]:
     """What the newest release says.
 
     Raises:
-        UsageFailure: nothing was applied yet.
+        UsageFailure: nothing was applied yet.\'))
+def import_(
+    ctx: typer.Context,
+    file: FileArgument,
+    event: Annotated[
+        str,
+        typer.Option(
+            "--event", metavar="NAME", help="The event of every row, where no column says.", show_default=False
+        ),
+    ] = "",
+    columns: MapOption = None,
+    create: Annotated[bool, typer.Option("--create", help="Make contacts that are not there yet.")] = False,
+    errors: ErrorsOption = "",
+    dry_run: DryRunOption = False,
+    format: FormatOption = None,
+    encoding: EncodingOption = "",
+    delimiter: DelimiterOption = "",
+    date_format: DateFormatOption = "",
+    decimal_comma: DecimalCommaOption = False,
+    region: RegionOption = "",
+    ignore_unknown: IgnoreOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Import events; running it again stores nothing twice.
+
+    Columns: `contact` (key, e-mail address, phone number or #id), `event`, `at`, `id` and the event\'s properties. An event
+    is known again by its `id`, without one by contact, event, time and properties. Rows that fail are listed in a file,
+    the others stored, and the exit status is 1. Past events start no workflow beyond its max_event_age (a day unless said).'))
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="EVENT", help="A declared event.", show_default=False)],
+    properties: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROPERTY=VALUE]...", help="Its properties.", show_default=False)
+    ] = None,
+    contact: Annotated[
+        str,
+        typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False),
+    ] = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="When it happened.  [default: now]", show_default=False)
+    ] = "",
+    id: Annotated[
+        str,
+        typer.Option(
+            "--id", metavar="ID", help="The event\'s own id: adding it twice stores it once.", show_default=False
+        ),
+    ] = "",
+    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
+) -> int:
+    """Add one event.
     """
     from flowctl.store.releases import newest_runtime
 

@@ -21,18 +21,75 @@ if TYPE_CHECKING:
     from flowctl.store.reading import Chunk, RowFault, Source
 
 Format = Literal["csv", "tsv", "json", "ndjson"]
-FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="CSV, TSV, JSON or NDJSON; - for standard input.", show_default=False)]
-MapOption = Annotated[list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="A column of the file is this field; COLUMN=- leaves it out. May be repeated.", show_default=False)]
-ErrorsOption = Annotated[str, typer.Option("--errors", metavar="FILE", help="Where rows that failed are listed.  [default: FILE.errors.csv]", show_default=False)]
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="CSV, TSV, JSON or NDJSON; - for standard input.", show_default=False)
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="COLUMN=FIELD",
+        help="A column of the file is this field; COLUMN=- leaves it out. May be repeated.",
+        show_default=False,
+    ),
+]
+ErrorsOption = Annotated[
+    str,
+    typer.Option(
+        "--errors",
+        metavar="FILE",
+        help="Where rows that failed are listed.  [default: FILE.errors.csv]",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, store nothing.")]
-FormatOption = Annotated[Format | None, typer.Option("--format", help="What the file is, where its name and first bytes do not say.", show_default=False)]
-EncodingOption = Annotated[str, typer.Option("--encoding", metavar="NAME", help="The file's encoding, such as cp1252.  [default: UTF-8]", show_default=False)]
-DelimiterOption = Annotated[str, typer.Option("--delimiter", metavar="CHAR", help="Between the cells of CSV, where the header does not show it.", show_default=False)]
-DateFormatOption = Annotated[str, typer.Option("--date-format", metavar="FORMAT", help="How dates are written, such as DD/MM/YYYY.  [default: ISO 8601]", show_default=False)]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="What the file is, where its name and first bytes do not say.", show_default=False),
+]
+EncodingOption = Annotated[
+    str,
+    typer.Option(
+        "--encoding", metavar="NAME", help="The file's encoding, such as cp1252.  [default: UTF-8]", show_default=False
+    ),
+]
+DelimiterOption = Annotated[
+    str,
+    typer.Option(
+        "--delimiter",
+        metavar="CHAR",
+        help="Between the cells of CSV, where the header does not show it.",
+        show_default=False,
+    ),
+]
+DateFormatOption = Annotated[
+    str,
+    typer.Option(
+        "--date-format",
+        metavar="FORMAT",
+        help="How dates are written, such as DD/MM/YYYY.  [default: ISO 8601]",
+        show_default=False,
+    ),
+]
 DecimalCommaOption = Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written 12,50.")]
-RegionOption = Annotated[str, typer.Option("--region", metavar="COUNTRY", help="Of phone numbers without a prefix, where the row has no country, such as FR.", show_default=False)]
-IgnoreOption = Annotated[bool, typer.Option("--ignore-unknown", help="Leave out columns that nobody declared, instead of refusing the file.")]
+RegionOption = Annotated[
+    str,
+    typer.Option(
+        "--region",
+        metavar="COUNTRY",
+        help="Of phone numbers without a prefix, where the row has no country, such as FR.",
+        show_default=False,
+    ),
+]
+IgnoreOption = Annotated[
+    bool, typer.Option("--ignore-unknown", help="Leave out columns that nobody declared, instead of refusing the file.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the counts as JSON to standard output.")]
+
+
+def example(line: str) -> str:
+    """A command's example, for the end of its help."""
+    return f"\b\nExample:\n  {line}"
 
 
 class Importer(Protocol):
@@ -56,7 +113,9 @@ def mapping(said: list[str] | None) -> dict[str, str]:
         column, equals, name = pair.rpartition("=")
         if not equals or not column or not name:
             message = f"--map {pair!r} is not COLUMN=FIELD"
-            raise UsageFailure(message, help="for example --map Prénom=first_name, or --map notes=- to leave a column out")
+            raise UsageFailure(
+                message, help="for example --map Prénom=first_name, or --map notes=- to leave a column out"
+            )
         pairs[column.strip()] = name.strip()
     return pairs
 
@@ -151,7 +210,12 @@ def _progress(said: Invocation, source: Source) -> Iterator[Callable[[], None]]:
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(escape(source.name), total=source.size)
         yield lambda: progress.update(task, completed=source.position())

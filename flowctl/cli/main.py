@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "validate": ("Check", "flowctl.cli.validate", "Say whether the files can run: syntax, values, names."),
     "lint": ("Check", "flowctl.cli.lint", "Judge the workflows: complexity, pressure, consent, style."),
     "rule": ("Check", "flowctl.cli.rule", "Explain a lint rule: what, why, example, what to do."),
+    "test": ("Check", "flowctl.cli.test", "Run scenario tests on a virtual clock."),
     "schema": ("Check", "flowctl.cli.schema", "Write JSON Schemas, so that editors complete the files."),
     "simulate": ("Check", "flowctl.cli.simulate", "Run all workflows on a copy with a virtual clock; nothing leaves."),
     "plan": ("Release", "flowctl.cli.plan", "Show what applying the files would do, to contacts in flight too."),
@@ -44,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "audit": ("Ask", "flowctl.cli.audit", "Add everything up and find no difference."),
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
 }
-GARBAGE_THRESHOLD = 20_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
+GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
 GROUPS = frozenset({"outbox", "contacts", "events", "segments", "workflows", "messages"})
 
 

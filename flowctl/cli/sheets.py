@@ -22,7 +22,7 @@ def harmless(text: str) -> str:
     return text
 
 
-def cell(type_: str, value: Any) -> str:  # noqa: ANN401 - whatever a column holds
+def cell(type_: str, value: Any) -> str:
     """A stored value as a cell that an import reads back (but for what `harmless` adds)."""
     plain = readable(type_, value)
     if plain is None:
@@ -34,7 +34,7 @@ def cell(type_: str, value: Any) -> str:  # noqa: ANN401 - whatever a column hol
     return harmless(plain) if isinstance(plain, str) else str(plain)
 
 
-def readable(type_: str, value: Any) -> Any:  # noqa: ANN401 - see cell
+def readable(type_: str, value: Any) -> Any:
     """A stored value as JSON says it: times in ISO 8601 (UTC), tags as a list, whole numbers without a point."""
     if value is None:
         return None

@@ -28,7 +28,7 @@ def opened(said: Invocation, *, create: bool = False) -> Iterator[Store]:
         Failure: there is none, or it cannot serve.
         Busy: another program holds it.
     """
-    from flowctl.store.database import open_store, translated  # noqa: PLC0415 - no SQL for --help
+    from flowctl.store.database import open_store, translated
 
     root = said.root()
     store = open_store(location(root, said.environment), create=create, base=root)
@@ -51,8 +51,8 @@ def location(root: Path, environment: str = "") -> str:
 
 
 def _written(root: Path, environment: str) -> str:
-    from flowctl.language.source import Mapping, Scalar, decode, parse_text  # noqa: PLC0415 - PyYAML
-    from flowctl.project.find import SETTINGS_FILE  # noqa: PLC0415
+    from flowctl.language.source import Mapping, Scalar, decode, parse_text
+    from flowctl.project.find import SETTINGS_FILE
 
     text, _ = decode(SETTINGS_FILE, (root / SETTINGS_FILE).read_bytes())
     node = parse_text(SETTINGS_FILE, text)[0] if text is not None else None
@@ -84,7 +84,7 @@ def _expanded(text: str) -> str:
 @contextmanager
 def planned(said: Invocation) -> Iterator[Store]:
     """The project's store to try things on and take them back; an empty one in memory where there is none yet."""
-    from flowctl.store.database import open_store  # noqa: PLC0415 - no SQL for --help
+    from flowctl.store.database import open_store
 
     root = said.root()
     where = location(root, said.environment)

@@ -77,6 +77,8 @@ def _advance_batch(batch: Batch, start: int, stop: int) -> int:
         places = connection.execute("SELECT DISTINCT version, pc FROM work WHERE parked = 0 ORDER BY version, pc").fetchall()
         if not places:
             break
+        if batch.runtime.experiment:
+            batch.runtime.experiment.visited.update(places)
         for version_id, pc in places:
             version = batch.runtime.versions[version_id]
             said = version.instructions[pc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowctl.engine.runtime import IN_DOUBT, KIND, READY, REFUSED, SENT
 from flowctl.failure import UsageFailure
@@ -12,7 +12,7 @@ from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flowctl.engine.runtime import Runtime
 
@@ -20,7 +20,8 @@ How = Literal["sent", "resend", "drop"]
 
 
 def enroll(  # noqa: PLR0913 - who, where, how
-    connection: sqlite3.Connection, runtime: Runtime, workflow: str, contacts: Iterable[int], *, step: str | None, force: bool, now: int
+    connection: sqlite3.Connection, runtime: Runtime, workflow: str, contacts: Iterable[int], *, step: str | None, force: bool, now: int,
+    inputs: Mapping[str, Any] | None = None,
 ) -> int:
     """Write entries that the next tick judges as it judges all others; `force` passes the audience. Returns how many.
 
@@ -37,10 +38,11 @@ def enroll(  # noqa: PLR0913 - who, where, how
     if step is not None and step not in steps:
         raise _unknown("step", step, list(steps))
     trigger = json.dumps({"at": now})
-    rows = [(contact, workflow, now, f"manual:{now}", trigger, step, int(force)) for contact in contacts]
+    data = json.dumps({"input": dict(inputs)}) if inputs else None
+    rows = [(contact, workflow, now, f"manual:{now}", trigger, data, step, int(force)) for contact in contacts]
     with transaction(connection):
         connection.executemany(
-            "INSERT INTO entries (contact_id, workflow, at, cause, trigger, step, forced) VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO entries (contact_id, workflow, at, cause, trigger, data, step, forced) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (workflow, contact_id, cause) DO NOTHING",
             rows,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.engine.observe import gather
-from flowctl.engine.runtime import ACTIVE, CANCELLED, EXITED, GOAL, KIND
+from flowctl.engine.runtime import ACTIVE, CANCELLED, EXITED, GOAL, IN_DOUBT, KIND
 from flowctl.engine.segments import Probe
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ def end(connection: sqlite3.Connection, rows: str, state: int, reason: str, now:
     """End the enrollments of a `SELECT id, at`, cancel their messages not yet transmitting, journal it; returns how many."""
     _collect(connection, rows, now, **params)
     return _end_collected(connection, state, reason, now)
+
+
+def settled(state: int) -> str:
+    """SQL that settles an outbox row at `:now`; one that may have left at an earlier attempt stays in doubt, whatever was to become of it."""
+    return (
+        f"state = CASE WHEN doubts > 0 THEN {IN_DOUBT} ELSE {state} END, ready_at = NULL, settled_at = :now, "
+        "counted_at = CASE WHEN doubts > 0 THEN coalesce(counted_at, :now) END"
+    )
 
 
 def watched(runtime: Runtime) -> list[Version]:
@@ -187,7 +195,7 @@ def _journal(connection: sqlite3.Connection, kind: str, reason: str, *, ended: b
 def _cancel(connection: sqlite3.Connection, now: int, reason: str) -> None:
     """What is ready or claimed is cancelled; what is transmitting is past recall."""
     connection.execute(
-        f"UPDATE outbox SET state = {CANCELLED}, ready_at = NULL, counted_at = NULL, settled_at = :now, reason = :reason "  # noqa: S608
+        f"UPDATE outbox SET {settled(CANCELLED)}, reason = :reason "  # noqa: S608
         "WHERE enrollment_id IN (SELECT eid FROM ending) AND state IN (0, 1)",
         {"now": now, "reason": reason},
     )

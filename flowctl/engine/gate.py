@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine.finish import judge_leaving
+from flowctl.engine.finish import judge_leaving, settled
 from flowctl.engine.runtime import CANCELLED, CLAIMED, KIND, SKIPPED
 
 if TYPE_CHECKING:
@@ -256,17 +256,19 @@ class Gate:
             "UPDATE outbox SET ready_at = min(g.until_at, g.expires_at), reason = g.verdict FROM gate g "
             "WHERE outbox.id = g.id AND g.until_at IS NOT NULL AND outbox.id IN (SELECT id FROM gate WHERE until_at IS NOT NULL)"
         )
-        settled = "verdict IS NOT NULL AND until_at IS NULL"
-        gone = self._execute(
-            f"UPDATE outbox SET state = {CANCELLED}, ready_at = NULL, settled_at = :now, reason = 'gone' "  # noqa: S608 - numbers
-            "WHERE id IN (SELECT id FROM gate WHERE verdict = 'gone')"
+        over = "verdict IS NOT NULL AND until_at IS NULL"
+        # Where the journey ended only just now, the message was taken back with it and bears the reason.
+        (gone,) = self._connection.execute("SELECT count(*) FROM gate WHERE verdict = 'gone'").fetchone()
+        self._execute(
+            f"UPDATE outbox SET {settled(CANCELLED)}, reason = 'gone' "
+            "WHERE state = 0 AND id IN (SELECT id FROM gate WHERE verdict = 'gone')"
         )
         skipped = self._execute(
-            f"UPDATE outbox SET state = {SKIPPED}, ready_at = NULL, settled_at = :now, reason = g.verdict FROM gate g "  # noqa: S608 - numbers
-            f"WHERE outbox.id = g.id AND outbox.id IN (SELECT id FROM gate WHERE {settled} AND verdict != 'gone')"
+            f"UPDATE outbox SET {settled(SKIPPED)}, reason = (SELECT g.verdict FROM gate g WHERE g.id = outbox.id) "
+            f"WHERE id IN (SELECT id FROM gate WHERE {over} AND verdict != 'gone')"
         )
         self._execute(
-            f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {settled}) AND ended_at IS NULL AND until_at IS NOT NULL"  # noqa: S608
+            f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {over}) AND ended_at IS NULL AND until_at IS NOT NULL"  # noqa: S608
         )
         return Gated(claimed=claimed, held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
 

@@ -109,6 +109,14 @@ class Entrance:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+@dataclass(kw_only=True, slots=True)
+class Experiment:
+    """What a scenario test wants of an engine, and what it saw: paths of splits by step, positions executed as (version, pc)."""
+
+    arms: Mapping[str, str] = field(default_factory=dict)
+    visited: set[tuple[int, int]] = field(default_factory=set)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """The newest release, loaded."""
@@ -119,6 +127,7 @@ class Runtime:
     entrances: list[Entrance]
     states: dict[str, tuple[str, bool]]  # workflow → (state, paused by hand)
     versions: Versions = field(repr=False)
+    experiment: Experiment | None = None
 
     @property
     def segments(self) -> list[SegmentPlan]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowctl import crash
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from flowctl.channels.channel import Channel
-    from flowctl.engine.runtime import Runtime
+    from flowctl.engine.runtime import Experiment, Runtime
     from flowctl.store.database import Store
 
 SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minutes
@@ -61,6 +61,7 @@ def tick(
     slice_ms: int = SLICE_MS,
     clock: Callable[[], int] | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
+    experiment: Experiment | None = None,
 ) -> TickReport:
     """Run one batch: everything that is due at `now` (UTC ms; `clock` tells how it goes on while messages leave).
 
@@ -75,6 +76,8 @@ def tick(
         if runtime is None:
             message = "nothing was applied to this store yet"
             raise Failure(message, help="run `flowctl apply` first")
+        if experiment is not None:
+            runtime = replace(runtime, experiment=experiment)
         fixed = now if now is not None else 0
         read_clock = clock or (lambda: fixed)
         made = channel_maker(runtime) if channels is None else channels.__getitem__

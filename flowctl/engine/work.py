@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowctl.engine.runtime import COMPLETED, EXITED, FAILED, GOAL, KIND
@@ -49,7 +49,11 @@ class Batch:
     now: int  # the slice's end
     facts: int = 0  # changes made that segments, triggers or exits may depend on
     sends: int = 0
-    arms: Mapping[str, str] = field(default_factory=dict)  # step → the path of a split that a test wants
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        """Step → the path of a split that a test wants."""
+        return self.runtime.experiment.arms if self.runtime.experiment else {}
 
     def execute(self, sql: str, **params: object) -> int:
         """Run a statement on the rows in hand; returns how many rows it touched."""

@@ -71,7 +71,7 @@ class Expectation(Model):
     until: Duration | LocalMoment | None = None
     sends: list[Annotated[ExpectedSend, BeforeValidator(_send, json_schema_input_type=ExpectedSend | str)]] | None = None
     exit: str | None = None
-    enrolled: StrictBool | dict[WorkflowName, StrictBool | StrictInt] | None = None
+    enrolled: StrictBool | StrictInt | dict[WorkflowName, StrictBool | StrictInt] | None = None
     notifies: list[Any] | None = None
     records: dict[RecordName, Any] | None = None
     tasks: list[Any] | None = None

@@ -131,13 +131,13 @@ class _Builder:
         graph.add(Node(name="end", place=workflow.place_of("workflow")))
         leaves = self._leaves(stopped=stopped)
         on_goal = self.program.on_goal
-        graph.arrows[graph.start].append((self._node(0, ()), 0))
+        graph.arrows[graph.start].append((self._enter(0), 0))
         while self.pending:
             pc, turns = self.pending.pop()
             instruction = self.program.instructions[pc]
             arrows = list(self._ways_on(instruction, turns))
             if instruction.op in RESTING and (on_goal is None or pc < on_goal):
-                arrows += [(graph.end if way is None else self._node(way, ()), 0) for way in leaves]
+                arrows += [(graph.end if way is None else self._enter(way), 0) for way in leaves]
             graph.arrows[self.index[pc, turns]] = arrows
 
     def _leaves(self, *, stopped: bool) -> list[int | None]:
@@ -150,6 +150,10 @@ class _Builder:
         if (stopped or workflow.exit_when or workflow.leave_when_outside or workflow.exclusive_group or active_ends) and None not in ways:
             ways.append(None)
         return ways
+
+    def _enter(self, pc: int) -> int:
+        """The node of a position that is reached from outside all repeats."""
+        return self._node(pc, (0,) * len(self.around[pc]))
 
     def _to(self, target: int, origin: int, turns: Turns) -> int:
         """The node of a target as seen from a position in its turns."""

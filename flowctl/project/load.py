@@ -234,20 +234,21 @@ def _bodies(shelf: _Shelf, origin: DiskFiles | TextFiles, settings: Settings) ->
 
 
 def _named_files(declarations: list[Declaration], settings: Settings) -> Iterator[tuple[Model, str]]:
-    from flowctl.language.message import Message, Variant  # noqa: PLC0415 - loaded only where it is needed
-    from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415 - loaded only where it is needed
-    from flowctl.language.workflow import Workflow  # noqa: PLC0415 - loaded only where it is needed
-
+    """Every file that a message or a fetch names, with the block that names it."""
     for one in declarations:
-        if isinstance(one.model, Message):
-            variants: list[Variant] = [one.model, *one.model.variants.values()]
-            for variant in variants:
+        model: Any = one.model
+        if model is None:
+            continue
+        if one.kind == "message":
+            for variant in (model, *model.variants.values()):
                 for part in (variant.email, variant.in_app, variant.on_site):
                     if part is not None and part.file:
                         languages = settings.languages if "{lang}" in part.file else [""]
                         yield from ((part, part.file.replace("{lang}", language)) for language in languages)
-        elif isinstance(one.model, Workflow):
-            for step in walk([*one.model.steps, *one.model.on_goal]):
+        elif one.kind == "workflow":
+            from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415 - only where there are workflows
+
+            for step in walk([*model.steps, *model.on_goal]):
                 if isinstance(step, FetchStep) and step.fetch.sample:
                     yield step.fetch, step.fetch.sample
 

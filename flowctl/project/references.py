@@ -41,9 +41,17 @@ def check(project: Project, exists: Callable[[str], bool]) -> Iterator[Problem]:
     names = Names(project)
     checks = Checks(project, names, exists)
     yield from checks.settings()
+    for workflow in project.workflows.values():
+        yield from checks.workflow(workflow)
     shelves: tuple[dict[str, Any], ...] = (
-        project.segments, project.messages, project.workflows, project.scores, project.surveys, project.geofences, project.scenarios, project.assumptions,
-    )  # fmt: skip
+        project.segments,
+        project.messages,
+        project.scores,
+        project.surveys,
+        project.geofences,
+        project.scenarios,
+        project.assumptions,
+    )
     for shelf in shelves:
         for resource in shelf.values():
             yield from checks.resource(resource)

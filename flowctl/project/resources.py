@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.faults import invalid
 from flowctl.language.problem import Place, Problem, Related
-from flowctl.language.steps import walk
 from flowctl.project.checking import Checking, Scope, key_place
 from flowctl.project.comparisons import misfit, same_family, spoken
 from flowctl.project.load import body_path
@@ -47,6 +46,8 @@ class ResourceChecking(Checking):
 
     def of_workflow(self, model: Workflow, scope: Scope) -> Iterator[Problem]:
         """Steps with one name each, moves to steps that exist, a topic that is declared."""
+        from flowctl.language.steps import walk  # noqa: PLC0415 - only where there are workflows
+
         seen: dict[str, Place] = {}
         for step in [*walk(model.steps), *walk(model.on_goal)]:
             if step.id and step.id in seen:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowctl.language.assumptions import Assumptions, Consequence
-    from flowctl.language.conditions import DataLeaf, EventLeaf, FieldLeaf, InputLeaf, MessageLeaf, SurveyLeaf, TriggerLeaf
+    from flowctl.language.conditions import (
+        DataLeaf,
+        EventLeaf,
+        FieldLeaf,
+        InputLeaf,
+        MessageLeaf,
+        SurveyLeaf,
+        TriggerLeaf,
+    )
     from flowctl.language.message import MessageBody
     from flowctl.language.model import Model
     from flowctl.language.problem import Problem
@@ -25,7 +33,17 @@ if TYPE_CHECKING:
     from flowctl.language.score import Score
     from flowctl.language.settings import FieldType, Settings
     from flowctl.language.source import Node
-    from flowctl.language.steps import AddStep, CreateStep, FetchStep, SendStep, SetStep, StartStep, TagStep, UntagStep, WaitUntilStep
+    from flowctl.language.steps import (
+        AddStep,
+        CreateStep,
+        FetchStep,
+        SendStep,
+        SetStep,
+        StartStep,
+        TagStep,
+        UntagStep,
+        WaitUntilStep,
+    )
     from flowctl.language.triggers import DateTrigger, EventTrigger, FieldTrigger, RecordTrigger, SurveyTrigger, Unless
     from flowctl.language.values import From
     from flowctl.language.workflow import Reentry, Workflow
@@ -41,6 +59,7 @@ _CONTEXT_OF = {
     "goal": "goal",
     "exit_when": "goal",
     "secondary_goals": "goal",
+    "rules": "fact",
 }
 
 
@@ -67,14 +86,19 @@ class Checks(ResourceChecking):
             yield from self._walk(self.project.settings, None, Scope())
 
     def resource(self, resource: Model) -> Iterator[Problem]:
-        """One resource of any kind."""
-        yield from self._walk(resource, None, self._scope(resource) if resource.kind_of_model() == "Workflow" else Scope())
+        """One resource of any kind but a workflow."""
+        yield from self._walk(resource, None, Scope())
 
-    def _scope(self, workflow: Workflow) -> Scope:
+    def workflow(self, workflow: Workflow) -> Iterator[Problem]:
+        """A workflow, whose steps, trigger and fetched data its parts may name."""
+        from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415 - only where there are workflows
+        from flowctl.project.triggered import trigger_types  # noqa: PLC0415
+
         every = [*walk(workflow.steps), *walk(workflow.on_goal)]
         data = frozenset(step.fetch.save_as for step in every if isinstance(step, FetchStep))
         steps = {step.name: step.verb for step in every if step.name}
-        return Scope(workflow=workflow, steps=steps, trigger=trigger_types(workflow, self.project), data=data)
+        scope = Scope(workflow=workflow, steps=steps, trigger=trigger_types(workflow, self.project), data=data)
+        yield from self._walk(workflow, None, scope)
 
     def _walk(self, model: Model, node: Node | None, scope: Scope) -> Iterator[Problem]:
         for kind, name, where, place in mentioned(model, node):
@@ -89,9 +113,7 @@ class Checks(ResourceChecking):
                 yield from found(self, model, scope)
                 break
         for key, inner, below in parts(model, node):
-            context = (
-                "fact" if isinstance(model, Score) or scope.context == "fact" else _CONTEXT_OF.get(key, scope.context)
-            )
+            context = "fact" if scope.context == "fact" else _CONTEXT_OF.get(key, scope.context)
             yield from self._walk(inner, below, replace(scope, context=context) if context != scope.context else scope)
 
     # --- rules, by kind of model
@@ -115,6 +137,8 @@ class Checks(ResourceChecking):
 
     @_rule("WaitUntilStep")
     def _(self, model: WaitUntilStep, scope: Scope) -> Iterator[Problem]:
+        from flowctl.language.steps.wait_until import UntilField  # noqa: PLC0415 - loaded with the step
+
         until = model.wait_until
         if isinstance(until, UntilField):
             below = node_of(until, "from")
@@ -249,6 +273,8 @@ class Checks(ResourceChecking):
 
     @_rule("SendStep")
     def _(self, model: SendStep, scope: Scope) -> Iterator[Problem]:
+        from flowctl.language.steps.send import AllChannels, SameChannel  # noqa: PLC0415 - loaded with the step
+
         for index, source in enumerate(model.to or []):
             yield from self.source(source, child(node_of(model, "to"), index), model.place, scope)
         message = self.project.messages.get(model.send)
@@ -310,7 +336,7 @@ class Checks(ResourceChecking):
 
     @_rule("TagStep", "UntagStep")
     def _(self, model: TagStep | UntagStep, _scope: Scope) -> Iterator[Problem]:
-        tags = model.tag if isinstance(model, TagStep) else model.untag
+        tags: dict[str, list[str]] = getattr(model, model.verb)
         below = node_of(model, model.verb)
         for name, values in tags.items():
             type_ = self.project.field_types.get(name)
@@ -347,6 +373,8 @@ class Checks(ResourceChecking):
 
     @_rule("StartStep")
     def _(self, model: StartStep, _scope: Scope) -> Iterator[Problem]:
+        from flowctl.language.steps import walk  # noqa: PLC0415 - loaded with the step
+
         handed, target = model.start, self.project.workflows.get(model.start.workflow)
         if target is None:
             return

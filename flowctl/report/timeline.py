@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 # At one instant: what happened outside comes before what the engine made of it.
 _CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _JOURNAL, _ANSWER = range(7)
 _OF_MESSAGES = frozenset({"send", "held", "skipped", "failed", "in_doubt", "resolved"})
+# A message that left at the instant it was queued comes behind the row that says so, before what followed from it.
+_QUEUED = (
+    "(SELECT max(j.id) FROM journal j WHERE j.contact_id = m.contact_id AND j.enrollment_id = m.enrollment_id AND j.pc = o.pc "
+    "AND j.kind = 7 AND j.at = m.at)"
+)
 _STATUSES = ("sent", "delivered", "opened", "clicked", "dismissed", "bounced", "complained", "unsubscribed")
 
 
@@ -180,27 +185,28 @@ def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
         entry = Entry(
             at=at, kind=kind, subject=subject, detail=values, step=steps.at(version_id, pc), enrollment_id=enrollment_id
         )
-        found.append(((at, _JOURNAL, row_id), entry))
+        found.append(((at, _JOURNAL, 2 * row_id), entry))
     return found
 
 
 def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
     """That messages left or were called back, and what was reported of them."""
     rows = connection.execute(
-        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc FROM message_events m "
+        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc, "
+        f"coalesce({_QUEUED}, 0) FROM message_events m "
         "JOIN names n ON n.id = m.message LEFT JOIN names c ON c.id = m.channel LEFT JOIN outbox o ON o.id = m.outbox_id "
         "WHERE m.contact_id = ?",
         (contact_id,),
     )
     found: list[_Ranked] = []
-    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc in rows:
+    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc, queued in rows:
         sent = status == 0
         detail = {"by": channel, "to": recipient} if sent else {"link": link} if link else {}
         step = steps.at(version_id, pc) if sent else None
         entry = Entry(
             at=at, kind=_STATUSES[status], subject=name, detail=detail, step=step, enrollment_id=enrollment_id
         )
-        found.append(((at, _JOURNAL if sent else _ANSWER, row_id), entry))
+        found.append(((at, _JOURNAL, 2 * queued + 1) if sent else (at, _ANSWER, row_id), entry))
     rows = connection.execute(
         "SELECT o.id, n.name, o.settled_at, o.reason, o.enrollment_id, o.version_id, o.pc FROM outbox o JOIN names n ON n.id = o.message "
         "WHERE o.contact_id = ? AND o.state = 7",

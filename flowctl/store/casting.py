@@ -6,10 +6,12 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
+
+from flowctl.store.instants import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +39,6 @@ _PLAIN_EMAIL = re.compile(
     r"[A-Za-z0-9_+-]{1,30}(?:\.[A-Za-z0-9_+-]{1,30})?@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?\.){1,4}[A-Za-z]{2,24})"
 )
 _SPECIAL_DOMAINS = ("arpa", "invalid", "local", "localhost", "onion", "test")
-_EPOCH, _LOCAL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1)  # noqa: DTZ001 - the second is local to any zone
-_MS = timedelta(milliseconds=1)
 _DATE_WORDS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "YY": "%y"}
 
 
@@ -135,9 +135,9 @@ def _fast(kind: Kind, reading: Reading, one: Cast) -> Callable[[Sequence[Any]], 
         case "text":
             return lambda cells: [cell.strip() or None for cell in cells]
         case "number" if not reading.decimal_comma:
-            return lambda cells: _fast_numbers(cells)
+            return _fast_numbers
         case "integer":
-            return lambda cells: _fast_integers(cells)
+            return _fast_integers
         case "email" | "phone":
             return lambda cells: [one(cell) for cell in cells]
     memo = _Memo(one)
@@ -321,34 +321,6 @@ def date_format(said: str) -> str:
         message = f"--date-format {said!r} does not fix day, month and year; write it like DD/MM/YYYY"
         raise CastError(message)
     return pattern
-
-
-def instant(moment: datetime, zone: ZoneInfo) -> int:
-    """UTC milliseconds of a time; a local one is in `zone`: the first of two, and the first that exists where none does."""
-    if moment.tzinfo is not None:
-        return (moment - _EPOCH) // _MS
-    before = _offset(zone, moment)
-    after = _offset(zone, moment.replace(fold=1))
-    if before < after:  # the clocks jumped over this time
-        return _end_of_gap(moment, zone, before, after)
-    return (moment - _LOCAL_EPOCH - before) // _MS
-
-
-def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
-    return zone.utcoffset(moment) or timedelta()
-
-
-def _end_of_gap(moment: datetime, zone: ZoneInfo, before: timedelta, after: timedelta) -> int:
-    # Read with the offset after the gap and the one before it, the time lands on either side; the change lies between.
-    early = (moment - _LOCAL_EPOCH - after) // timedelta(seconds=1)
-    late = (moment - _LOCAL_EPOCH - before) // timedelta(seconds=1)
-    while late - early > 1:
-        middle = (early + late) // 2
-        if datetime.fromtimestamp(middle, zone).utcoffset() == after:
-            late = middle
-        else:
-            early = middle
-    return late * 1000
 
 
 def _choice(kind: Kind, _reading: Reading) -> Cast:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from flowctl.failure import UsageFailure
-from flowctl.store import casting, consents, fields, suppressions
-from flowctl.store.casting import CastError, Kind
+from flowctl.store import consents, fields, suppressions
+from flowctl.store.contact_columns import IDENTITIES, ContactColumns
 from flowctl.store.database import transaction
 from flowctl.store.fields import quoted
 from flowctl.store.reading import RowFault
@@ -19,19 +18,15 @@ from flowctl.store.zones import zone_id, zone_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from flowctl.store.casting import Reading
+    from flowctl.store.contact_columns import Plan
     from flowctl.store.reading import Chunk
 
     Column = list[Any]
-    CastColumn = Callable[[Sequence[Any], Callable[[int, CastError], None]], Column]
 
 REPEATS_SHOWN_MAX = 20
-FUTURE_MS_MAX = 86_400_000  # a consent dated later than tomorrow is a slip, and would outdo every withdrawal until then
-IDENTITIES = ("key", "email", "phone")
 ZONE_FIELDS = ("timezone", "phone", "country")
-LEFT_OUT = "-"  # what --map sends a column to that is not wanted
 
 
 @dataclass(kw_only=True, slots=True)
@@ -48,20 +43,6 @@ class Outcome:
     suppressed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """How an import reads its file and what it adds."""
-
-    reading: Reading
-    now: int
-    source: str  # of consents that name none
-    columns: Mapping[str, str] = field(default_factory=dict)  # the file's column -> field, or LEFT_OUT
-    consents: Mapping[str, str] = field(default_factory=dict)  # channel -> source, for rows that say nothing themselves
-    clear_empty: bool = False  # an empty cell clears what is there; otherwise it says nothing
-    ignore_unknown: bool = False
-    dry_run: bool = False
-
-
 class ContactImport:
     """One run: hand it the chunks in their order. A contact is known by key, else e-mail address, else phone number."""
 
@@ -71,7 +52,7 @@ class ContactImport:
         self._plan = plan
         self._fault = fault
         self._fields = fields.load(connection)
-        self._casts: dict[str, CastColumn] = {}
+        self._columns = ContactColumns(self._fields, plan)
         self._zones: dict[tuple[Any, ...], int | None] = {}
         newest: int = connection.execute("SELECT coalesce(max(id), 0) FROM contacts").fetchone()[0]
         self._first_new_id = newest + 1
@@ -84,31 +65,15 @@ class ContactImport:
         Raises:
             UsageFailure: a column is no field, or none says who a row is about.
         """
-        targets = {column: self._target(column) for column in columns}
-        unknown = [column for column, target in targets.items() if target is None]
-        if unknown and not self._plan.ignore_unknown:
-            raise UsageFailure(
-                _unknown(unknown, self._names()),
-                help="--map COLUMN=FIELD says which it is, --map COLUMN=- leaves it out, --ignore-unknown all",
-            )
-        if not set(targets.values()) & set(IDENTITIES):
-            message = "no column says who a row is about: key, email or phone"
-            raise UsageFailure(message, help="--map customer_id=key says which it is")
-        taken = [target for target in targets.values() if target and target != LEFT_OUT]
-        twice = next((target for target in taken if taken.count(target) > 1), None)
-        if twice:
-            message = f"two columns are the field {twice}: {', '.join(column for column in targets if targets[column] == twice)}"
-            raise UsageFailure(message, help="--map COLUMN=- leaves one out")
-        missing = set(self._plan.columns) - set(targets)
-        if missing:
-            message = f"--map: the file has no column {sorted(missing)[0]!r}"
-            raise UsageFailure(message, help=f"it has {', '.join(targets)}")
+        self._columns.check(columns)
 
     def take(self, chunk: Chunk) -> None:
         """Load a chunk, in one transaction."""
         for each in chunk.faults:
             self._refuse(each)
-        columns, lines = self._cast(chunk)
+        columns, lines, bad = self._columns.read(chunk)
+        for each in bad:
+            self._refuse(each)
         if not lines:
             return
         if self._plan.dry_run:
@@ -117,90 +82,9 @@ class ContactImport:
         with transaction(self._connection):
             self._load(columns, lines)
 
-    def _names(self) -> list[str]:
-        return [*self._fields, *(f"consent.{channel}" for channel in consents.CHANNELS)]
-
-    def _target(self, column: str) -> str | None:
-        """The field a column of the file goes to; '-' to leave it out; None where nobody knows it."""
-        name = self._plan.columns.get(column, column)
-        if name in self._fields or name == LEFT_OUT:
-            return name
-        if not name:
-            return LEFT_OUT
-        lower = name.lower()
-        if lower in self._fields:
-            return lower
-        return name if consents.column_type(name) else None
-
-    def _caster(self, target: str) -> CastColumn:
-        cast = self._casts.get(target)
-        if cast is None:
-            known = self._fields.get(target)
-            kind = known.kind if known else Kind(type=consents.column_type(target) or "text")
-            cast = self._casts[target] = casting.column(kind, self._plan.reading)
-        return cast
-
     def _refuse(self, fault: RowFault) -> None:
         self.outcome.failed += 1
         self._fault(fault)
-
-    def _cast(self, chunk: Chunk) -> tuple[dict[str, Column], list[int]]:
-        """The good rows of a chunk as cast columns, with their lines."""
-        bad: dict[int, RowFault] = {}
-        cells = dict(zip(chunk.columns, zip(*chunk.rows, strict=True), strict=True)) if chunk.rows else {}
-        columns: dict[str, Column] = {}
-        targets = {column: self._target(column) for column in cells}
-        order = sorted(targets, key=lambda column: targets[column] == "phone")  # a phone is read by its row's country
-        for column in order:
-            target = targets[column]
-            if target == LEFT_OUT or (target is None and self._plan.ignore_unknown):
-                continue
-            report = _reporter(bad, chunk, column, cells[column])
-            if target is None:
-                _refuse_unknown(cells[column], report)
-            elif target == "phone" and "country" in columns:
-                columns[target] = self._cast_phones(cells[column], columns["country"], report)
-            else:
-                columns[target] = self._caster(target)(cells[column], report)
-        self._check_rows(columns, chunk, bad)
-        for index in sorted(bad):
-            self._refuse(bad[index])
-        if not bad:
-            return columns, chunk.lines
-        good = [index not in bad for index in range(len(chunk.lines))]
-        return {name: list(compress(column, good)) for name, column in columns.items()}, list(
-            compress(chunk.lines, good)
-        )
-
-    def _cast_phones(self, cells: Sequence[Any], countries: Column, report: Callable[[int, CastError], None]) -> Column:
-        numbers: Column = []
-        for index, (cell, country) in enumerate(zip(cells, countries, strict=True)):
-            number = None
-            try:
-                if cell is not None and str(cell).strip():
-                    number = casting.phone(cell, country or self._plan.reading.region)
-            except CastError as error:
-                report(index, error)
-            numbers.append(number)
-        return numbers
-
-    def _check_rows(self, columns: dict[str, Column], chunk: Chunk, bad: dict[int, RowFault]) -> None:
-        """What no single cell shows: a row about nobody, a consent from the future."""
-        known = [columns[name] for name in IDENTITIES if name in columns]
-        if not known or None in known[0]:
-            for index in range(len(chunk.lines)):
-                if index not in bad and not any(column[index] is not None for column in known):
-                    reason = "nobody: it has neither key nor e-mail address nor phone number"
-                    bad[index] = RowFault(line=chunk.lines[index], column="", value="", reason=reason)
-        for name in columns:
-            if name.startswith("consent.") and name.endswith(".at"):
-                latest = self._plan.now + FUTURE_MS_MAX
-                for index, at in enumerate(columns[name]):
-                    if at is not None and at > latest:
-                        value, reason = _cell(chunk, index, name), "lies in the future"
-                        bad.setdefault(
-                            index, RowFault(line=chunk.lines[index], column=name, value=value, reason=reason)
-                        )
 
     def _load(self, columns: dict[str, Column], lines: list[int]) -> None:
         """Load rows of which some may be about the same contact: those wait for a further pass, so that the later one wins."""
@@ -478,36 +362,6 @@ def _repeats(columns: dict[str, Column], count: int) -> set[int]:
         for name in names:
             seen[name] = with_key and seen.get(name, True)
     return later
-
-
-def _unknown(unknown: list[str], names: list[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a fault
-
-    near = get_close_matches(unknown[0].lower(), names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    what = "column" if len(unknown) == 1 else "columns"
-    return f"no contact field for the {what} {', '.join(unknown)}{hint}"
-
-
-def _refuse_unknown(cells: Sequence[Any], report: Callable[[int, CastError], None]) -> None:
-    for index, cell in enumerate(cells):
-        if cell is not None and cell != "":
-            report(index, CastError("no contact field of this name"))
-
-
-def _reporter(
-    bad: dict[int, RowFault], chunk: Chunk, column: str, cells: Sequence[Any]
-) -> Callable[[int, CastError], None]:
-    def report(index: int, error: CastError) -> None:
-        bad.setdefault(
-            index, RowFault(line=chunk.lines[index], column=column, value=str(cells[index]), reason=str(error))
-        )
-
-    return report
-
-
-def _cell(chunk: Chunk, index: int, column: str) -> str:
-    return str(chunk.rows[index][chunk.columns.index(column)]) if column in chunk.columns else ""
 
 
 def _rows_of(columns: dict[str, Column], lines: list[int], mask: list[bool]) -> tuple[dict[str, Column], list[int]]:

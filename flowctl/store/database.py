@@ -21,8 +21,31 @@ APPLICATION_ID = 0x666C6F77  # 'flow', as `file` and PRAGMA application_id show 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # File systems on which SQLite's locks and shared memory are not to be trusted: https://www.sqlite.org/useovernet.html
 NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ncpfs ceph glusterfs lustre gpfs 9p fuse.sshfs fuse.s3fs fuse.rclone "
-    "fuse.glusterfs fuse.ceph fuse.gcsfuse fuse.davfs davfs".split()
+    [
+        "nfs",
+        "nfs3",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ncpfs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "gpfs",
+        "9p",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.gcsfuse",
+        "fuse.davfs",
+        "davfs",
+    ]
 )
 # What the fastest of the measured settings were worth is in the README's design decisions: a bigger cache, mmap, temporary
 # tables in memory and a longer WAL each changed an import or a full scan by less than the noise; foreign keys cost a fifth

@@ -116,7 +116,7 @@ class EventImport:
             )
         missing = set(self._plan.columns) - set(columns)
         if missing:
-            message = f"--map: the file has no column {sorted(missing)[0]!r}"
+            message = f"--map: the file has no column {min(missing)!r}"
             raise UsageFailure(message, help=f"it has {', '.join(columns)}")
         there = set(names.values())
         needs = [

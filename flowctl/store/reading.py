@@ -75,8 +75,12 @@ class Source:
 
 
 def open_source(
-    path: str, *, format: Format | None = None, encoding: str | None = None, delimiter: str | None = None
-) -> Source:  # noqa: A002 - the user's word
+    path: str,
+    *,
+    format: Format | None = None,  # noqa: A002 - the user's word
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> Source:
     """Begin to read a file, `-` for standard input; format, encoding and delimiter are found out unless said.
 
     Raises:

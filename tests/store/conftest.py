@@ -46,12 +46,18 @@ def paris():
 def outbox(store):
     """A function that puts a message into the outbox, as an engine would have left it; returns its id."""
 
-    def put(contact_id, *, message="welcome", channel="email", recipient="ana@example.com", state=3, key="k1", at=NOW - 1000):
+    def put(
+        contact_id, *, message="welcome", channel="email", recipient="ana@example.com", state=3, key="k1", at=NOW - 1000
+    ):
         connection = store.connection
         with transaction(connection):
-            connection.execute("INSERT OR IGNORE INTO names (kind, name) VALUES ('channel', ?), ('message', ?)", (channel, message))
+            connection.execute(
+                "INSERT OR IGNORE INTO names (kind, name) VALUES ('channel', ?), ('message', ?)", (channel, message)
+            )
             names = dict(connection.execute("SELECT name, id FROM names"))
-            connection.execute("INSERT OR IGNORE INTO releases VALUES (1, 1, 'c', 'd', '{}', ?, 1)", (json.dumps({"events": EVENTS}),))
+            connection.execute(
+                "INSERT OR IGNORE INTO releases VALUES (1, 1, 'c', 'd', '{}', ?, 1)", (json.dumps({"events": EVENTS}),)
+            )
             connection.execute("INSERT OR IGNORE INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')")
             (enrollment,) = connection.execute(
                 "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, entered_at, pc, at) VALUES (?, 'w', 1, ?, ?, 1, 0, 1) RETURNING id",
@@ -60,7 +66,17 @@ def outbox(store):
             (outbox_id,) = connection.execute(
                 "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "
                 "arrived_at, expires_at, state, counted_at, settled_at, key) VALUES (?, ?, 1, 0, 0, ?, ?, ?, 1, 50, 1, 2, ?, ?, ?, ?) RETURNING id",
-                (contact_id, enrollment, names[channel], names[message], recipient, state, at, at if state >= 3 else None, key),
+                (
+                    contact_id,
+                    enrollment,
+                    names[channel],
+                    names[message],
+                    recipient,
+                    state,
+                    at,
+                    at if state >= 3 else None,
+                    key,
+                ),
             ).fetchone()
         return outbox_id
 

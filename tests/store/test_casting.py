@@ -7,7 +7,8 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctl.store.casting import CastError, Kind, Reading, cast, caster, column, date_format, instant
+from flowctl.store.casting import CastError, Kind, Reading, cast, caster, column, date_format
+from flowctl.store.instants import instant
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -155,10 +156,18 @@ def test_the_fast_way_for_addresses_agrees_with_the_validator(address):
     assert found == expected
 
 
-CELLS = st.one_of(st.text(max_size=6), st.integers(-99, 99).map(str), st.floats().map(str), st.sampled_from(["", "1e3", " 4", "true", "2026-01-01"]))
+CELLS = st.one_of(
+    st.text(max_size=6),
+    st.integers(-99, 99).map(str),
+    st.floats().map(str),
+    st.sampled_from(["", "1e3", " 4", "true", "2026-01-01"]),
+)
 
 
-@given(st.sampled_from(["text", "number", "integer", "boolean", "date", "datetime"]), st.lists(st.one_of(CELLS, st.none(), st.booleans(), st.integers()), max_size=8))
+@given(
+    st.sampled_from(["text", "number", "integer", "boolean", "date", "datetime"]),
+    st.lists(st.one_of(CELLS, st.none(), st.booleans(), st.integers()), max_size=8),
+)
 def test_a_column_is_cast_as_its_cells_one_by_one(type_, cells):
     reading = Reading(zone=PARIS)
     one, faults, expected, expected_faults = caster(Kind(type=type_), reading), [], [], []

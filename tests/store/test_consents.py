@@ -10,7 +10,9 @@ NOW = 1000
 @pytest.fixture
 def ana(store):
     with transaction(store.connection):
-        return contacts.create(store.connection, {"key": "ana", "email": "Ana@example.com", "phone": "+33612345678"}, origin=0, now=1)
+        return contacts.create(
+            store.connection, {"key": "ana", "email": "Ana@example.com", "phone": "+33612345678"}, origin=0, now=1
+        )
 
 
 def say(store, *words, now=NOW):
@@ -54,9 +56,17 @@ def test_changes_are_told_of_contacts_that_were_there(store, ana, rows):
     say(store, (True, 10))
     say(store, (True, 15))  # confirmed: another proof, but no change
     say(store, (False, 20), now=NOW + 1)
-    assert rows("SELECT field, old, new, at FROM contact_changes") == [("consent.email", None, 1, NOW), ("consent.email", 1, 0, NOW + 1)]
+    assert rows("SELECT field, old, new, at FROM contact_changes") == [
+        ("consent.email", None, 1, NOW),
+        ("consent.email", 1, 0, NOW + 1),
+    ]
     with transaction(store.connection):
-        consents.record(store.connection, [Statement(contact_id=1, channel="sms", granted=True, at=1, source="t")], now=NOW, first_new_id=1)
+        consents.record(
+            store.connection,
+            [Statement(contact_id=1, channel="sms", granted=True, at=1, source="t")],
+            now=NOW,
+            first_new_id=1,
+        )
     assert len(rows("SELECT * FROM contact_changes")) == 2
 
 
@@ -68,10 +78,27 @@ def test_kept_withdrawals_are_counted(store, ana):
 def test_a_suppression_finds_everybody_with_the_address_and_outlives_them(store, ana, rows):
     with transaction(store.connection):
         contacts.create(store.connection, {"key": "twin", "email": "ana@example.com"}, origin=0, now=1)
-        assert suppressions.suppress(store.connection, "email", ["ANA@example.com"], reason="manual", source="s", at=5, now=NOW) == 1
-        assert suppressions.suppress(store.connection, "email", ["ana@example.com"], reason="bounced", source="s", at=6, now=NOW) == 0
-    assert rows("SELECT contact_id, reason FROM suppressions ORDER BY contact_id") == [(0, "manual"), (1, "manual"), (2, "manual")]
-    assert rows("SELECT contact_id, field, old, new FROM contact_changes") == [(1, "suppressed.email", 0, 1), (2, "suppressed.email", 0, 1)]
+        assert (
+            suppressions.suppress(
+                store.connection, "email", ["ANA@example.com"], reason="manual", source="s", at=5, now=NOW
+            )
+            == 1
+        )
+        assert (
+            suppressions.suppress(
+                store.connection, "email", ["ana@example.com"], reason="bounced", source="s", at=6, now=NOW
+            )
+            == 0
+        )
+    assert rows("SELECT contact_id, reason FROM suppressions ORDER BY contact_id") == [
+        (0, "manual"),
+        (1, "manual"),
+        (2, "manual"),
+    ]
+    assert rows("SELECT contact_id, field, old, new FROM contact_changes") == [
+        (1, "suppressed.email", 0, 1),
+        (2, "suppressed.email", 0, 1),
+    ]
     assert not any("ana" in str(value).lower() for row in rows("SELECT * FROM suppressions") for value in row)
     assert suppressions.is_suppressed(store.connection, "email", " aNa@example.com ")
     assert not suppressions.is_suppressed(store.connection, "sms", "+33612345678")
@@ -80,7 +107,9 @@ def test_a_suppression_finds_everybody_with_the_address_and_outlives_them(store,
 def test_a_contact_that_comes_or_moves_is_bound_to_what_it_has_now(store, ana, rows):
     bound = lambda: rows("SELECT contact_id, channel FROM suppressions WHERE contact_id > 0 ORDER BY channel")  # noqa: E731
     with transaction(store.connection):
-        suppressions.suppress(store.connection, "email", ["late@example.com"], reason="manual", source="s", at=5, now=NOW)
+        suppressions.suppress(
+            store.connection, "email", ["late@example.com"], reason="manual", source="s", at=5, now=NOW
+        )
         suppressions.suppress(store.connection, "sms", ["+33612345678"], reason="manual", source="s", at=5, now=NOW)
         late = contacts.create(store.connection, {"email": "LATE@example.com"}, origin=0, now=1)
         assert bound() == [(late, "email"), (ana, "sms")]
@@ -95,7 +124,9 @@ def test_a_contact_that_comes_or_moves_is_bound_to_what_it_has_now(store, ana, r
 
 def test_lifting_takes_back_only_the_contacts_own_unsubscribing(store, ana, rows):
     with transaction(store.connection):
-        suppressions.suppress(store.connection, "email", ["ana@example.com"], reason="unsubscribed", source="s", at=5, now=NOW)
+        suppressions.suppress(
+            store.connection, "email", ["ana@example.com"], reason="unsubscribed", source="s", at=5, now=NOW
+        )
         suppressions.suppress(store.connection, "sms", ["+33612345678"], reason="bounced", source="s", at=5, now=NOW)
         assert suppressions.lift(store.connection, ana, "email", now=NOW)
         assert not suppressions.lift(store.connection, ana, "sms", now=NOW)

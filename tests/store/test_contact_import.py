@@ -8,7 +8,8 @@ import pytest
 
 from flowctl.failure import UsageFailure
 from flowctl.store import contacts, reading, suppressions
-from flowctl.store.contact_import import ContactImport, Plan
+from flowctl.store.contact_columns import Plan
+from flowctl.store.contact_import import ContactImport
 from flowctl.store.database import open_store, transaction
 from flowctl.store.reading import open_source
 
@@ -25,7 +26,9 @@ def load(store, tmp_path, paris):
         faults = []
         source = open_source(str(path))
         try:
-            importer = ContactImport(store.connection, Plan(reading=paris, now=now, source="test", **options), faults.append)
+            importer = ContactImport(
+                store.connection, Plan(reading=paris, now=now, source="test", **options), faults.append
+            )
             importer.check(source.columns)
             for chunk in source.chunks:
                 importer.take(chunk)
@@ -47,11 +50,16 @@ def test_creation_types_defaults_and_no_changes(load, rows):
         "c2,bob@example.com,0470 12 34 56,BE,,,,,,\n"
     )
     assert (counts(outcome), faults) == ((2, 0, 0, 0), [])
-    assert rows("SELECT key, email, phone, amount, visits, vip, birthday, interests, created_at, _origin FROM contacts") == [
+    assert rows(
+        "SELECT key, email, phone, amount, visits, vip, birthday, interests, created_at, _origin FROM contacts"
+    ) == [
         ("c1", "Ana@example.com", "+33612345678", 12.5, 0, 1, "1990-01-02", '["cookbooks", "toys"]', 1577836800000, 0),
         ("c2", "bob@example.com", "+32470123456", None, 0, 0, None, None, NOW, 0),
     ]
-    assert rows("SELECT c.key, z.name FROM contacts c JOIN zones z ON z.id = c._zone") == [("c1", "Europe/Paris"), ("c2", "Europe/Brussels")]
+    assert rows("SELECT c.key, z.name FROM contacts c JOIN zones z ON z.id = c._zone") == [
+        ("c1", "Europe/Paris"),
+        ("c2", "Europe/Brussels"),
+    ]
     assert rows("SELECT * FROM contact_changes") == []
     seeds = [seed for (seed,) in rows("SELECT _seed FROM contacts")]
     assert len(set(seeds)) == 2
@@ -60,7 +68,8 @@ def test_creation_types_defaults_and_no_changes(load, rows):
 
 def test_importing_again_changes_nothing(load, rows):
     content = "key,email,first_name,amount,consent.email,consent.email.at,optout.offers\n" + "".join(
-        f"c{n},p{n}@example.com,P{n},{n}.5,{'true' if n % 2 else 'false'},2026-01-01,{'true' if n % 3 else ''}\n" for n in range(50)
+        f"c{n},p{n}@example.com,P{n},{n}.5,{'true' if n % 2 else 'false'},2026-01-01,{'true' if n % 3 else ''}\n"
+        for n in range(50)
     )
     tables = ("contacts", "consents", "consent_log", "contact_changes", "suppressions")
     assert counts(load(content, consents={"sms": "list"})[0]) == (50, 0, 0, 0)
@@ -77,7 +86,9 @@ def test_changes_of_contacts_that_were_there(load, rows):
         (1, "first_name", "Ana", "Anna", NOW + 1), (1, "country", "FR", "BE", NOW + 1), (2, "amount", 2.0, 3.0, NOW + 1),
     ]  # fmt: skip
     assert rows("SELECT first_name FROM contacts") == [("Anna",), ("Bo",), ("Cy",)]  # an empty cell says nothing
-    assert rows("SELECT z.name FROM contacts c JOIN zones z ON z.id = c._zone WHERE key = 'c1'") == [("Europe/Brussels",)]
+    assert rows("SELECT z.name FROM contacts c JOIN zones z ON z.id = c._zone WHERE key = 'c1'") == [
+        ("Europe/Brussels",)
+    ]
 
 
 def test_empty_cells_clear_only_when_told(load, rows):
@@ -145,7 +156,9 @@ def test_bad_cells_cost_their_row_only(load, rows):
 
 def test_columns_nobody_knows_are_refused_before_anything_is_stored(load, rows):
     content = "key,emial,note,first_name\nc1,a@example.com,x,Ana\n"
-    with pytest.raises(UsageFailure, match="no contact field for the columns emial, note; did you mean email") as caught:
+    with pytest.raises(
+        UsageFailure, match="no contact field for the columns emial, note; did you mean email"
+    ) as caught:
         load(content)
     assert "--ignore-unknown" in caught.value.help
     assert counts(load(content, ignore_unknown=True)[0]) == (1, 0, 0, 0)
@@ -185,7 +198,12 @@ def test_importing_an_old_list_undoes_no_withdrawal(load, store, rows):
     content = "key,email\nc1,a@example.com\n"
     load(content, consents={"email": "list"})
     with transaction(store.connection):
-        contacts.apply_edit(store.connection, 1, contacts.Edit(values={}, consents={("email", "marketing"): False}, source="s"), now=NOW + 1)
+        contacts.apply_edit(
+            store.connection,
+            1,
+            contacts.Edit(values={}, consents={("email", "marketing"): False}, source="s"),
+            now=NOW + 1,
+        )
     outcome, _ = load(content, consents={"email": "list"}, now=NOW + 2)
     assert outcome.withdrawals_kept == 1
     assert rows("SELECT granted FROM consents") == [(0,)]
@@ -215,7 +233,10 @@ def test_json_types_and_unknown_names_in_later_rows(load, rows, monkeypatch):
     )
     assert counts(outcome) == (2, 0, 0, 3)
     assert faults == [(3, "surprise"), (4, "amount"), (5, "interests.a")]
-    assert rows("SELECT key, amount, vip, interests FROM contacts") == [("c1", 12.0, 1, '["toys"]'), ("2", 1.5, 0, None)]
+    assert rows("SELECT key, amount, vip, interests FROM contacts") == [
+        ("c1", 12.0, 1, '["toys"]'),
+        ("2", 1.5, 0, None),
+    ]
 
 
 def test_a_dry_run_counts_and_stores_nothing(load, rows):
@@ -234,7 +255,7 @@ def test_a_killed_import_keeps_whole_chunks_and_goes_on_when_run_again(store, tm
     path.write_text("key,first_name,amount\n" + "".join(f"c{n},P{n},{n}.5\n" for n in range(total)))
     program = (
         "import sys\nfrom zoneinfo import ZoneInfo\nfrom flowctl.store.database import open_store\nfrom flowctl.store.casting import Reading\n"
-        "from flowctl.store.contact_import import ContactImport, Plan\nfrom flowctl.store import reading\nreading.CHUNK_ROWS_MAX = 1000\n"
+        "from flowctl.store.contact_import import ContactImport\nfrom flowctl.store.contact_columns import Plan\nfrom flowctl.store import reading\nreading.CHUNK_ROWS_MAX = 1000\n"
         "store = open_store(sys.argv[1], create=False)\n"
         "importer = ContactImport(store.connection, Plan(reading=Reading(zone=ZoneInfo('UTC')), now=1, source='t', consents={'email': 'x'}), print)\n"
         "for chunk in reading.open_source(sys.argv[2]).chunks: importer.take(chunk); print('took', flush=True)\n"
@@ -251,7 +272,11 @@ def test_a_killed_import_keeps_whole_chunks_and_goes_on_when_run_again(store, tm
     assert kept % 1000 == 0
     assert store.connection.execute("SELECT count(*) FROM consents").fetchone()[0] == kept
     subprocess.run(command, check=True, capture_output=True)
-    for query in ("SELECT count(*) FROM contacts", "SELECT count(DISTINCT key) FROM contacts", "SELECT count(*) FROM consent_log"):
+    for query in (
+        "SELECT count(*) FROM contacts",
+        "SELECT count(DISTINCT key) FROM contacts",
+        "SELECT count(*) FROM consent_log",
+    ):
         assert store.connection.execute(query).fetchone() == (total,)
     assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

@@ -9,14 +9,23 @@ from flowctl.store.event_import import EventImport, Plan
 from flowctl.store.reading import open_source
 
 NOW = 1_790_000_000_000
-DECLARED = {"purchase": {"amount": "number", "product": "text", "gift": "boolean"}, "visit": {"page": "text", "key": "text"}, "bare": {}}
+DECLARED = {
+    "purchase": {"amount": "number", "product": "text", "gift": "boolean"},
+    "visit": {"page": "text", "key": "text"},
+    "bare": {},
+}
 
 
 @pytest.fixture
 def people(store):
     with transaction(store.connection):
         for key in ("c1", "c2", "c3"):
-            contacts.create(store.connection, {"key": key, "email": f"{key}@example.com", "phone": f"+3361234567{key[1]}"}, origin=0, now=1)
+            contacts.create(
+                store.connection,
+                {"key": key, "email": f"{key}@example.com", "phone": f"+3361234567{key[1]}"},
+                origin=0,
+                now=1,
+            )
 
 
 @pytest.fixture
@@ -100,7 +109,11 @@ def test_rows_that_fail_say_why(load, rows):
 
 
 def test_column_mapping_and_one_event_for_all_rows(load, rows):
-    load("customer_id,date,amount,note\nc1,1997-01-01,29.33,x\n", event="purchase", columns={"customer_id": "contact", "date": "at", "note": "-"})
+    load(
+        "customer_id,date,amount,note\nc1,1997-01-01,29.33,x\n",
+        event="purchase",
+        columns={"customer_id": "contact", "date": "at", "note": "-"},
+    )
     assert stored(rows) == [("c1", "purchase", 852073200000, {"amount": 29.33})]
 
 
@@ -124,8 +137,15 @@ def test_who_in_columns_of_their_own(load, rows):
     """`key` is the contact's, unless the event itself has a property of that name."""
     load("key,event,at,page\nc1,purchase,2026-07-01,\n")
     load("email,key,event,at\nC2@example.com,k,visit,2026-07-01\n")
-    load('[{"contact": {"phone": "+33612345673"}, "event": "visit", "at": 1782896400, "properties": {"page": "/x"}}]', name="a.json")
-    assert [(key, props) for key, _, _, props in stored(rows)] == [("c1", None), ("c2", {"key": "k"}), ("c3", {"page": "/x"})]
+    load(
+        '[{"contact": {"phone": "+33612345673"}, "event": "visit", "at": 1782896400, "properties": {"page": "/x"}}]',
+        name="a.json",
+    )
+    assert [(key, props) for key, _, _, props in stored(rows)] == [
+        ("c1", None),
+        ("c2", {"key": "k"}),
+        ("c3", {"page": "/x"}),
+    ]
 
 
 def test_creating_contacts_on_the_way(load, rows):
@@ -134,7 +154,10 @@ def test_creating_contacts_on_the_way(load, rows):
     outcome, faults = load(content, create=True)
     assert counts(outcome) == (4, 0, 1, 2)
     assert [line for line, _, _ in faults] == [5]
-    assert rows("SELECT key, email, _origin FROM contacts WHERE id > 3") == [("new", None, 0), (None, "New@example.com", 0)]
+    assert rows("SELECT key, email, _origin FROM contacts WHERE id > 3") == [
+        ("new", None, 0),
+        (None, "New@example.com", 0),
+    ]
     assert counts(load(content, create=True)[0]) == (0, 4, 1, 0)
 
 
@@ -145,7 +168,9 @@ def test_a_dry_run_stores_nothing(load, rows):
 
 def test_chunks_break_anywhere(load, rows, monkeypatch):
     monkeypatch.setattr(reading, "CHUNK_ROWS_MAX", 3)
-    content = "contact,event,at,id\n" + "".join(f"c{1 + n % 3},{'visit' if n % 2 else 'purchase'},2026-07-01,e{n}\n" for n in range(20))
+    content = "contact,event,at,id\n" + "".join(
+        f"c{1 + n % 3},{'visit' if n % 2 else 'purchase'},2026-07-01,e{n}\n" for n in range(20)
+    )
     assert counts(load(content)[0]) == (20, 0, 0, 0)
     assert counts(load(content)[0]) == (0, 20, 0, 0)
 
@@ -170,37 +195,60 @@ def test_reports_find_their_message_by_key_or_by_name(load, rows, outbox):
         "message_opened,1700000000,k1,,,\n"
     )
     assert counts(outcome) == (2, 1, 4, 0)
-    assert status_rows(rows) == [(1, statuses.OPENED, 1700000000000, first, None), (1, statuses.CLICKED, 1700000001000, newest, "https://x")]
+    assert status_rows(rows) == [
+        (1, statuses.OPENED, 1700000000000, first, None),
+        (1, statuses.CLICKED, 1700000001000, newest, "https://x"),
+    ]
     assert sorted(reason.split(":")[0] for _, _, reason in faults) == [
         "names no message", "no contact is called so; import contacts first, or use --create", "no message has this key", "no such message was sent to this contact",
     ]  # fmt: skip
-    assert [props for _, _, _, props in stored(rows)] == [{"key": "k1", "message": "welcome"}, {"key": "k2", "message": "welcome", "link": "https://x"}]
+    assert [props for _, _, _, props in stored(rows)] == [
+        {"key": "k1", "message": "welcome"},
+        {"key": "k2", "message": "welcome", "link": "https://x"},
+    ]
     assert rows("SELECT enrollment_id IS NOT NULL, channel IS NOT NULL FROM message_events") == [(1, 1)] * 2
 
 
 @pytest.mark.parametrize(
     ("event", "reason", "consent"),
-    [("message_unsubscribed", "unsubscribed", 0), ("message_complained", "complained", 1), ("message_bounced", "bounced", 1), ("message_opened", None, 1)],
+    [
+        ("message_unsubscribed", "unsubscribed", 0),
+        ("message_complained", "complained", 1),
+        ("message_bounced", "bounced", 1),
+        ("message_opened", None, 1),
+    ],
 )
 def test_what_follows_from_a_report_follows_once(load, store, rows, outbox, event, reason, consent):
     outbox(1, recipient="c1@example.com")
     with transaction(store.connection):
-        contacts.apply_edit(store.connection, 1, contacts.Edit(values={}, consents={("email", "marketing"): True}, source="form", at=5), now=NOW - 9)
+        contacts.apply_edit(
+            store.connection,
+            1,
+            contacts.Edit(values={}, consents={("email", "marketing"): True}, source="form", at=5),
+            now=NOW - 9,
+        )
     for _ in range(2):
         load(f"event,at,key\n{event},1700000000,k1\n")
-    assert rows("SELECT reason, at FROM suppressions WHERE contact_id = 1") == ([(reason, 1700000000000)] if reason else [])
+    assert rows("SELECT reason, at FROM suppressions WHERE contact_id = 1") == (
+        [(reason, 1700000000000)] if reason else []
+    )
     assert suppressions.is_suppressed(store.connection, "email", "C1@example.com") == bool(reason)
     assert rows("SELECT granted FROM consents") == [(consent,)]
     assert len(status_rows(rows)) == 1
 
 
-@pytest.mark.parametrize(("event", "state"), [("message_delivered", 3), ("message_clicked", 3), ("message_complained", 3), ("message_bounced", 4)])
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [("message_delivered", 3), ("message_clicked", 3), ("message_complained", 3), ("message_bounced", 4)],
+)
 def test_a_report_settles_what_was_in_doubt(load, rows, outbox, event, state):
     outbox(1, state=5, key="k1")
     outbox(2, state=3, key="k2")
     load(f"event,at,key\n{event},1700000000,k1\n{event},1700000000,k2\n")
     assert rows("SELECT state, counted_at IS NULL FROM outbox ORDER BY id") == [(state, state == 4), (3, 0)]
-    assert [json.loads(detail) for (detail,) in rows("SELECT detail FROM journal WHERE kind = 20")] == [{"state": "sent" if state == 3 else "failed", "by": event}]
+    assert [json.loads(detail) for (detail,) in rows("SELECT detail FROM journal WHERE kind = 20")] == [
+        {"state": "sent" if state == 3 else "failed", "by": event}
+    ]
     sent = [row for row in status_rows(rows) if row[1] == statuses.SENT]
     assert sent == ([(1, 0, NOW - 1000, 1, None)] if state == 3 else [])
 

@@ -16,7 +16,16 @@ def add(store, **values):
 
 @pytest.mark.parametrize(
     ("column", "bad"),
-    [("vip", 2), ("birthday", "2026-02-30"), ("birthday", "soon"), ("interests", "toys"), ("interests", "{}"), ("amount", "much"), ("visits", 1.5), ("first_name", b"x")],
+    [
+        ("vip", 2),
+        ("birthday", "2026-02-30"),
+        ("birthday", "soon"),
+        ("interests", "toys"),
+        ("interests", "{}"),
+        ("amount", "much"),
+        ("visits", 1.5),
+        ("first_name", b"x"),
+    ],
 )
 def test_the_schema_refuses_what_is_not_of_the_type(store, column, bad):
     add(store, key="a")
@@ -30,7 +39,11 @@ def test_a_default_fills_contacts_there_are_and_new_ones(store, rows):
     fields.declare(store.connection, declared, now=NOW)
     add(store, key="b")
     add(store, key="c", level="high")
-    assert rows("SELECT key, level, score FROM contacts ORDER BY key") == [("a", "it's", 0.5), ("b", "it's", 0.5), ("c", "high", 0.5)]
+    assert rows("SELECT key, level, score FROM contacts ORDER BY key") == [
+        ("a", "it's", 0.5),
+        ("b", "it's", 0.5),
+        ("c", "high", 0.5),
+    ]
     fields.declare(store.connection, declared | {"level": {"type": "text", "default": "new"}}, now=NOW)
     add(store, key="d")
     assert rows("SELECT key, level FROM contacts ORDER BY key")[-2:] == [("c", "high"), ("d", "new")]
@@ -63,8 +76,10 @@ def test_declaring_the_same_again_changes_nothing(store, rows):
 
 def test_a_changed_type_is_refused_and_nothing_is_half_done(store, rows):
     declared = {"brand_new": {"type": "text"}, "amount": {"type": "integer"}}
-    assert fields.conflicts(store.connection, declared) == ["the contact field `amount` is integer in flowctl.yaml, but number in the store"]
-    with pytest.raises(Failure, match="`amount` is integer in flowctl.yaml, but number") as caught:
+    assert fields.conflicts(store.connection, declared) == [
+        "the contact field `amount` is integer in flowctl.yaml, but number in the store"
+    ]
+    with pytest.raises(Failure, match=r"`amount` is integer in flowctl\.yaml, but number") as caught:
         fields.declare(store.connection, declared, now=NOW)
     assert "amount_2" in caught.value.help
     assert rows("SELECT name FROM pragma_table_info('contacts') WHERE name = 'brand_new'") == []
@@ -73,7 +88,9 @@ def test_a_changed_type_is_refused_and_nothing_is_half_done(store, rows):
 
 def test_texts_may_loosen_and_tighten_where_values_fit(store):
     add(store, key="a", first_name="Ana", lifecycle="lead")
-    fields.declare(store.connection, {"lifecycle": {"type": "text"}, "first_name": {"type": "choice", "values": ["Ana"]}}, now=NOW)
+    fields.declare(
+        store.connection, {"lifecycle": {"type": "text"}, "first_name": {"type": "choice", "values": ["Ana"]}}, now=NOW
+    )
     assert fields.load(store.connection)["first_name"].values == ("Ana",)
     with pytest.raises(Failure, match="where a contact has the value 'lead'"):
         fields.declare(store.connection, {"lifecycle": {"type": "choice", "values": ["x"]}}, now=NOW)

@@ -27,7 +27,10 @@ def test_csv_with_lines(tmp_path):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_delimiters_and_line_ends_are_found_out(tmp_path, delimiter, end):
-    text = end.join([delimiter.join(["key", '"the, name; it|s"']), delimiter.join(["a", "x"]), delimiter.join(["b", "y"])]) + end
+    text = (
+        end.join([delimiter.join(["key", '"the, name; it|s"']), delimiter.join(["a", "x"]), delimiter.join(["b", "y"])])
+        + end
+    )
     _, rows, lines, _ = read(tmp_path / "a.csv", text)
     assert [list(row.values()) for row in rows] == [["a", "x"], ["b", "y"]]
     assert lines == [2, 3]
@@ -53,7 +56,9 @@ def test_encodings(tmp_path):
     with pytest.raises(Failure, match=r"a\.csv:3: not UTF-8 \(byte 0xE9\)") as caught:
         read(tmp_path / "a.csv", "key,name\na,x\nb,Zoé\n".encode("cp1252"))
     assert "--encoding cp1252" in caught.value.help
-    assert read(tmp_path / "a.csv", "key,name\nb,Zoé €\n".encode("cp1252"), encoding="cp1252")[1] == [{"key": "b", "name": "Zoé €"}]
+    assert read(tmp_path / "a.csv", "key,name\nb,Zoé €\n".encode("cp1252"), encoding="cp1252")[1] == [
+        {"key": "b", "name": "Zoé €"}
+    ]
     assert read(tmp_path / "a.csv", "key,name\nb,Zoé\n".encode("utf-16"))[1] == [{"key": "b", "name": "Zoé"}]
     assert read(tmp_path / "a.csv", "key,name\nb,Zoé\n".encode("utf-8-sig"))[0].columns == ("key", "name")
     with pytest.raises(Failure, match="no encoding"):
@@ -65,13 +70,19 @@ def test_what_is_no_text_far_down_costs_only_its_row(tmp_path, monkeypatch):
     content = b"key,name\n" + b"a,x\n" * 5 + b"b,Zo\xe9\n" + b"c,n\x00l\n" + "d,Zoé\n".encode()
     _, rows, _, faults = read(tmp_path / "a.csv", content)
     assert [row["key"] for row in rows] == ["a"] * 5 + ["d"]
-    assert [(line, reason.split(";")[0]) for line, reason in faults] == [(7, "is not in the file's encoding"), (8, "holds a NUL byte")]
+    assert [(line, reason.split(";")[0]) for line, reason in faults] == [
+        (7, "is not in the file's encoding"),
+        (8, "holds a NUL byte"),
+    ]
 
 
 def test_ragged_rows(tmp_path):
     _, rows, lines, faults = read(tmp_path / "a.csv", "key,name,,\na\nb,x\nc,x,y\nd,x,,,\n")
     assert (rows, lines) == ([{"key": "b", "name": "x"}, {"key": "d", "name": "x"}], [3, 5])
-    assert [(line, reason.split(";")[0]) for line, reason in faults] == [(2, "has 1 cells where the header has 2"), (4, "has 3 cells where the header has 2")]
+    assert [(line, reason.split(";")[0]) for line, reason in faults] == [
+        (2, "has 1 cells where the header has 2"),
+        (4, "has 3 cells where the header has 2"),
+    ]
 
 
 def test_a_quote_that_is_never_closed_swallows_no_more_than_it_must(tmp_path):
@@ -116,7 +127,10 @@ def test_missing_file_and_folder(tmp_path):
 def test_json_lines_and_columns_that_come_later(tmp_path):
     content = '{"key": "a", "consent": {"email": true}}\nnonsense\n[1]\n\n{"key": "b", "tags": ["x"]}\n{"key": "c", "n": NaN}\n{"key": "\\u0000"}\n'
     _, rows, lines, faults = read(tmp_path / "a.ndjson", content)
-    assert rows == [{"key": "a", "consent.email": True, "tags": None}, {"key": "b", "consent.email": None, "tags": ["x"]}]
+    assert rows == [
+        {"key": "a", "consent.email": True, "tags": None},
+        {"key": "b", "consent.email": None, "tags": ["x"]},
+    ]
     assert lines == [1, 5]
     assert [line for line, _ in faults] == [2, 3, 6, 7]
 

@@ -24,7 +24,11 @@ def test_the_zone_where_there_is_no_doubt(timezone, phone, country, zone):
 
 
 def test_countries_of_zones():
-    assert (country_of_zone("Europe/Paris"), country_of_zone("Europe/Brussels"), country_of_zone("UTC")) == ("FR", "BE", None)
+    assert (country_of_zone("Europe/Paris"), country_of_zone("Europe/Brussels"), country_of_zone("UTC")) == (
+        "FR",
+        "BE",
+        None,
+    )
     assert sole_zone(("Europe/Nowhere", "Europe/Paris")) is None
 
 

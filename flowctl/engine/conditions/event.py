@@ -33,8 +33,8 @@ _PROPS = "e.props"
 
 
 def sql(leaf: EventLeaf, frame: Frame, *, negated: bool) -> str:
-    """Facts of one contact by the index on (contact, type, time); for everybody, as a set."""
-    if frame.full and not _asks_contact(leaf):
+    """Facts of one contact by the index on (contact, type, time), which also serves everybody in turn; or a set made once."""
+    if frame.full and _is_set(leaf):
         return _set(leaf, frame, negated=negated)
     found = f"FROM events e WHERE e.contact_id = c.id AND {_which(leaf, frame)}"
     there = window.never_there(leaf.since)
@@ -126,22 +126,25 @@ def where_sql(document: str, where: Where, types: Mapping[str, Any], frame: Fram
     return joined(parts, " OR " if negated else " AND ")
 
 
+def _is_set(leaf: EventLeaf) -> bool:
+    """Whether a set made once serves everybody better than a look at each: the properties of the events of one window.
+
+    At 1M contacts and 5M events: without properties 0.4 s each against 1 to 9 s as a set, whose index does not hold the contact; with
+    them a set reads rows in order of time, and only those of the window.
+    """
+    windowed = isinstance(leaf.since, Duration) or leaf.between is not None
+    reads = bool(leaf.where or leaf.sum_ is not None) and leaf.last is None
+    return windowed and reads and not any(sources(asked) or is_timed(asked) for asked in _asked(leaf))
+
+
 def _set(leaf: EventLeaf, frame: Frame, *, negated: bool) -> str:
-    found = f"FROM events e WHERE {_which(leaf, frame)}"
-    if leaf.last is not None:
-        newest = "row_number() OVER (PARTITION BY e.contact_id ORDER BY e.at DESC, e.id DESC)"
-        inner = f"SELECT e.contact_id, {_where(leaf, leaf.last, frame)} AS holds, {newest} AS place {found}"
-        return _in(f"SELECT l.contact_id FROM ({inner}) l WHERE l.place = 1 AND l.holds", negated=negated)
-    if leaf.sum_ is None and leaf.count is None:
-        return _in(f"SELECT e.contact_id {found}", negated=negated)
-    value, bounds = ("count(*)", leaf.count.bounds()) if leaf.count is not None else (_total(leaf), _sum_bounds(leaf))
-    test = window.bounded(value, bounds)
-    if window.holds(0, bounds):  # who has no such event counts too
-        test, negated = f"NOT ({test})", not negated
-    return _in(f"SELECT e.contact_id {found} GROUP BY e.contact_id HAVING {test}", negated=negated)
-
-
-def _in(query: str, *, negated: bool) -> str:
+    query = f"SELECT e.contact_id FROM events e WHERE {_which(leaf, frame)}"
+    if leaf.sum_ is not None or leaf.count is not None:
+        value, bounds = ("count(*)", leaf.count.bounds()) if leaf.count is not None else (_total(leaf), _sum_bounds(leaf))
+        test = window.bounded(value, bounds)
+        if window.holds(0, bounds):  # who has no such event counts too
+            test, negated = f"NOT ({test})", not negated
+        query += f" GROUP BY e.contact_id HAVING {test}"
     return f"c.id {'NOT ' if negated else ''}IN ({query})"
 
 
@@ -162,7 +165,3 @@ def _sum_bounds(leaf: EventLeaf) -> dict[str, float]:
 def _asked(leaf: EventLeaf) -> list[Any]:
     return [*leaf.where.values(), *(leaf.last or {}).values()]
 
-
-def _asks_contact(leaf: EventLeaf) -> bool:
-    """Whether each contact has its own question: such a set cannot be made once for all."""
-    return any(sources(asked) or is_timed(asked) for asked in _asked(leaf))

@@ -28,8 +28,6 @@ ANY = "any"
 
 def sql(leaf: MessageLeaf, frame: Frame, *, negated: bool) -> str:
     """Those of the enrollment, unless a duration or `ever` says whose."""
-    if frame.full:
-        return _set(leaf, frame, negated=negated)
     rows = found(leaf, frame)
     if leaf.count is None:
         return f"{'NOT ' if negated else ''}EXISTS (SELECT 1 {rows})"
@@ -69,15 +67,3 @@ def _which(leaf: MessageLeaf, frame: Frame, until: str) -> str:
         tests.append(f"m.link = {literal(leaf.link)}")
     return " AND ".join(tests)
 
-
-def _set(leaf: MessageLeaf, frame: Frame, *, negated: bool) -> str:
-    # Only by its message can a status be found in the index.
-    which = "m.message IN (SELECT id FROM names WHERE kind = 'message') AND " if leaf.message == ANY else ""
-    query = f"SELECT m.contact_id FROM message_events m WHERE {which}{_which(leaf, frame, ':now')}"
-    if leaf.count is not None:
-        bounds = leaf.count.bounds()
-        test = window.bounded("count(*)", bounds)
-        if window.holds(0, bounds):
-            test, negated = f"NOT ({test})", not negated
-        query += f" GROUP BY m.contact_id HAVING {test}"
-    return f"c.id {'NOT ' if negated else ''}IN ({query})"

@@ -1,0 +1,43 @@
+"""Runs the benchmarks named on the command line, or all: one line a ratio, `NAME RATIO GOAL`; exits 1 where one falls short.
+
+A benchmark is a module of this folder with `run() -> list[Ratio]`. What was measured goes to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from bench.ratio import Ratio
+
+FOLDER = Path(__file__).parent
+
+
+def main(wanted: list[str]) -> int:
+    """Measure and judge."""
+    known = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef run(" in path.read_text(encoding="utf-8"))
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        print(f"no benchmark {unknown[0]}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    met = True
+    for name in wanted or known:
+        for ratio in ratios(import_module(f"bench.{name}").run()):
+            print(ratio.line() + ("" if ratio.met else "  FALLS SHORT"), flush=True)
+            if ratio.detail:
+                print(f"    {ratio.detail}", file=sys.stderr, flush=True)
+            met = met and ratio.met
+    return 0 if met else 1
+
+
+def ratios(said: list[Ratio] | tuple[str, float, float, str]) -> list[Ratio]:
+    """What a benchmark said; one ratio may come as (name, value, goal, `min` or `max`)."""
+    if isinstance(said, list):
+        return said
+    name, value, goal, way = said
+    return [Ratio(name=name, value=value, goal=goal, at_least=way == "min")]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""How long a command takes to start, against a program that only has typer print its help."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.ratio import Ratio
+
+ROUNDS = 15
+TRIVIAL = """
+import typer
+app = typer.Typer()
+@app.command()
+def main(name: str = "x") -> None:
+    print(name)
+app()
+"""
+SETTINGS = "project: bench\nevents: {bought: }\n"
+WORKFLOW = "workflow: one\ntriggers: [{event: bought}]\nsteps:\n  - wait: 1h\n"
+
+
+def run() -> list[Ratio]:
+    """Process start of `--help`, of `lint` on one file and of an idle tick; the fastest of some rounds, taken in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "trivial.py").write_text(TRIVIAL, encoding="utf-8")
+        project = root / "project"
+        project.mkdir()
+        (project / "flowctl.yaml").write_text(SETTINGS, encoding="utf-8")
+        (project / "one.yaml").write_text(WORKFLOW, encoding="utf-8")
+        flowctl = str(Path(sys.executable).parent / "flowctl")
+        in_project = [flowctl, "-C", str(project)]
+        subprocess.run([*in_project, "apply", "--yes", "--allow-dirty"], check=True, capture_output=True)
+        subprocess.run([*in_project, "tick"], check=True, capture_output=True)
+        lines = {
+            "trivial": [sys.executable, str(root / "trivial.py")],
+            "help": [flowctl, "--help"],
+            "lint": [*in_project, "lint", "one.yaml"],
+            "tick": [*in_project, "tick"],
+        }
+        best = dict.fromkeys(lines, float("inf"))
+        for _ in range(ROUNDS):
+            for name, line in lines.items():
+                best[name] = min(best[name], _seconds(line))
+    base = best["trivial"]
+    return [
+        Ratio(
+            name=f"start-{name}",
+            value=best[name] / base,
+            goal=goal,
+            detail=f"{best[name] * 1000:.0f} ms, a trivial typer program {base * 1000:.0f} ms",
+        )
+        for name, goal in (("help", 1.5), ("lint", 2.0), ("tick", 3.0))
+    ]
+
+
+def _seconds(line: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(line, check=False, capture_output=True, env={**os.environ, "NO_COLOR": "1"})
+    return time.perf_counter() - began
