@@ -1,4 +1,4 @@
-"""`make demo`: the CDNOW project checked, applied, simulated and run for eleven days against a mail server, with its real commands."""
+"""`make demo`: the CDNOW project checked, applied, simulated and run for ten days against a mail server, with its real commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOME = ROOT / ".demo"
 PROJECT = HOME / "cdnow"
 MAILBOX = HOME / "mailbox"
 FIRST_DAY = date(1997, 3, 17)
-DAYS = 11
+DAYS = 10
 EVENING = "T18:30:00-05:00"
 ON_TERMINAL = sys.stdout.isatty()
 COLOURED = ON_TERMINAL and not os.environ.get("NO_COLOR")
@@ -99,13 +99,13 @@ def future() -> None:
     heading(
         "What will happen, before it does", "The same engine on a copy in memory, with a virtual clock. Nothing leaves."
     )
-    run("flowctl simulate --days 14 --seed 1")
+    run("flowctl simulate --days 10 --seed 1")
 
 
 def days() -> None:
     """Let the days pass, with their real purchases."""
     heading(
-        "Eleven days go by",
+        "Ten days go by",
         "Every evening: that day's purchases, then a tick, as cron would run it. Mails leave through SMTP.",
     )
     for number in range(DAYS):

@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
-BEGIN, END = "<!-- commands: written by docs/generate.py -->", "<!-- /commands -->"
+PARTS = ("commands", "kinds")
 HELP_COLUMNS = 100
 
 
@@ -32,14 +32,43 @@ def generate(arguments: list[str]) -> int:
 
 
 def readme(text: str) -> str:
-    """The README with its table of commands as the registry has them."""
+    """The README with its tables as the registries have them."""
+    tables = {"commands": _commands_table(), "kinds": _kinds_table()}
+    for part in PARTS:
+        begin, end = f"<!-- {part}: written by docs/generate.py -->", f"<!-- /{part} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{tables[part]}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def _commands_table() -> str:
     from flowctl.cli import main
 
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     rows = [f"| `{name}` | {section} | {line} |" for name, (section, _, line) in main.COMMANDS.items()]
-    table = "\n".join(["| command | part | does |", "|---|---|---|", *rows])
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return "\n".join(["| command | part | does |", "|---|---|---|", *rows])
+
+
+def _kinds_table() -> str:
+    """Which triggers and steps of the language the engine runs."""
+    from flowctl.engine import steps, triggers
+    from flowctl.language import steps as language_steps
+    from flowctl.language import triggers as language_triggers
+
+    def verbs(module: Any, name: str) -> list[str]:
+        classes = [each for each in vars(module).values() if isinstance(each, type)]
+        return sorted({vars(each)[name] for each in classes if isinstance(vars(each).get(name), str)})
+
+    rows = ["| | run | refused so far |", "|---|---|---|"]
+    ops = {"if": "branch", "choose": "branch"}
+    for what, names, known in (
+        ("triggers", verbs(language_triggers, "kind"), triggers.MODULES),
+        ("steps", verbs(language_steps, "verb"), steps.MODULES),
+    ):
+        run = [name for name in names if ops.get(name, name) in known]
+        refused = [name for name in names if name not in run]
+        cells = [", ".join(f"`{name}`" for name in part) or "none" for part in (run, refused)]
+        rows.append(f"| {what} | {cells[0]} | {cells[1]} |")
+    return "\n".join(rows)
 
 
 def command_pages() -> str:

@@ -82,6 +82,29 @@ def test_every_condition_of_the_language_is_one_of_the_engine():
     assert {kind.__name__.rpartition(".")[2] for kind in KINDS.values()} == set(KINDS)
 
 
+def test_every_step_and_trigger_of_the_engine_is_registered():
+    from flowctl.engine.steps import MODULES as STEPS
+    from flowctl.engine.triggers import MODULES as TRIGGERS
+
+    assert modules("engine/steps") - {"change"} == set(STEPS.values())
+    assert modules("engine/triggers") == set(TRIGGERS.values())
+
+
+def test_every_rule_has_a_module_a_page_and_cases():
+    from flowctl.lint.rules import SLUGS
+
+    assert modules("lint/rules") == {slug.replace("-", "_") for slug in SLUGS.values()}
+    assert {path.stem for path in (ROOT / "docs" / "rules").glob("[A-Z][A-Z][A-Z]0*.md")} == set(SLUGS)
+    assert {path.name for path in (ROOT / "tests" / "cases" / "lint").iterdir()} >= set(SLUGS)
+
+
+def test_every_adapter_is_a_channel_module():
+    from flowctl.channels.registry import ADAPTERS
+
+    shared = {"address", "channel", "devserver", "pace", "pool", "registry", "replies", "recording"}
+    assert modules("channels") - shared == set(ADAPTERS)
+
+
 def test_the_readme_and_the_command_pages_are_in_step():
     done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -52,255 +52,12 @@ flowctl contacts set ana@example.com language=fr consent.email=true
 """
 
 
-@app.command("import", epilog=example('flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"
-    """
-    from flowctl import clock
-    from flowctl.store.consents import CHANNELS
-    from flowctl.store.contact_columns import Plan
-    from flowctl.store.contact_import import ContactImport
-    from flowctl.store.reading import open_source
-
-    said = invocation(ctx)
-    unknown = next((channel for channel in consent or () if channel not in CHANNELS), None)
-    if unknown:
-        message = f"--consent {unknown}: there is no such channel"
-        raise UsageFailure(message, help=f"there are {\', \'.join(CHANNELS)}")
-    if consent and not source:
-        message = "--consent needs --source: where was it given?"
-        raise UsageFailure(message, help=\'for example --source "shop checkout 2026"\')
-    with opened(said) as store:
-        runtime = applied(store.connection)
-        plan = Plan(
-            reading=importing.reading(runtime, date_format=date_format, decimal_comma=decimal_comma, region=region),
-            now=clock.now(),
-            source=source or f"import of {file}",
-            columns=importing.mapping(columns),
-            consents=dict.fromkeys(consent or (), source),
-            clear_empty=clear_empty,
-            ignore_unknown=ignore_unknown,
-            dry_run=dry_run,
-        )
-        path = file if file == "-" else str(said.directory / file)
-        opened_file = open_source(path, format=format, encoding=encoding or None, delimiter=delimiter or None)
-        with importing.faults_file(errors, file, said.directory) as (note, faults):
-            importer = ContactImport(store.connection, plan, note)
-            importing.run(said, opened_file, importer, dry_run=dry_run)
-    done = importer.outcome
-    if json:
-        render.document("contacts-import", _counts(done, dry_run=dry_run, errors=str(faults) if done.failed else None))
-    for line in _remarks(done):
-        said.say(line)
-    parts = [
-        f"{render.plural(getattr(done, name), \'contact\')} {name}"
-        for name in ("created", "updated", "unchanged")
-        if getattr(done, name)
-    ]
-    return importing.conclude(said, file, parts or ["no contacts"], done.failed, faults, dry_run=dry_run)
-
-
-def _counts(done: Outcome, *, dry_run: bool, errors: str | None) -> dict[str, Any]:
-    names = ("created", "updated", "unchanged", "failed", "repeated", "withdrawals_kept", "suppressed")
-    repeats = [{"line": line, "earlier_line": earlier} for line, earlier in done.repeats]
-    return {**{name: getattr(done, name) for name in names}, "repeats": repeats, "dry_run": dry_run, "errors": errors}
-
-
-def _remarks(done: Outcome) -> Iterator[str]:
-    if done.repeated:
-        shown = ", ".join(f"line {line} outdid line {earlier}" for line, earlier in done.repeats[:3])
-        more = " …" if done.repeated > 3 else ""  # noqa: PLR2004 - as many as above
-        yield f"{render.plural(done.repeated, \'row\')} about a contact of an earlier row: {shown}{more}"
-    if done.withdrawals_kept:
-        yield f"{render.plural(done.withdrawals_kept, \'consent\')} not taken: withdrawn before, and no consent.CHANNEL.at says it was given later"
-    if done.suppressed:
-        yield f"{render.plural(done.suppressed, \'address\', \'addresses\')} suppressed: nothing is sent there"
-
-
-@app.command("list", epilog=example('flowctl contacts list --segment vip --fields key,email --limit 20
-    """
-    from flowctl.store import contacts
-    from flowctl.store.fields import load
-
-    with opened(invocation(ctx)) as store:
-        known = load(store.connection)
-        names = _chosen(fields, known)
-        rows = contacts.listed(store.connection, names, segment=segment or None, limit=limit)
-        types = _types(names, known)
-        if json:
-            listed = [_object(names, types, row) for row in rows]
-            render.document("contacts", {"contacts": listed, "count": len(listed)})
-        else:
-            shown = ([sheets.readable(type_, value) for type_, value in zip(types, row, strict=True)] for row in rows)
-            render.table(names, ([_flat(value) for value in row] for row in shown))
-    return 0
-
-
-def _chosen(said: str, known: Mapping[str, Field]) -> list[str]:
-    if not said:
-        return list(LISTED)
-    if said == "all":
-        return ["id", *known]
-    names = [name.strip() for name in said.split(",") if name.strip()]
-    unknown = next((name for name in names if name != "id" and name not in known), None)
-    if unknown or not names:
-        message = f"there is no contact field {unknown!r}" if unknown else "--fields names none"
-        raise UsageFailure(message, help=f"there are {\\', \\'.join([\\'id\\', *known])}")
-    return names
-
-
-def _types(names: Sequence[str], known: Mapping[str, Field]) -> list[str]:
-    return [known[name].type if name in known else "integer" for name in names]
-
-
-def _object(names: Sequence[str], types: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    return {name: sheets.readable(type_, value) for name, type_, value in zip(names, types, row, strict=True)}
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, list):
-        return ", ".join(value)
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-@app.command(epilog=example('flowctl contacts show ana@example.com
-    """
-    from flowctl.store import contacts
-
-    with opened(invocation(ctx)) as store:
-        person = _person(store.connection, contacts.resolve(store.connection, contact))
-    if json:
-        render.document("contact", person)
-        return 0
-    rows = [
-        ("id", person["id"]),
-        *((name, _flat(value)) for name, value in person["fields"].items() if value is not None),
-    ]
-    rows += [("zone", person["zone"] or "the project\\\'s")] if "timezone" not in dict(rows) else []
-    rows += [
-        (f"consent.{each[\\\'channel\\\']}", _consent(each)) for each in person["consents"] if each["purpose"] == "marketing"
-    ]
-    rows += [
-        (f"optout.{each[\\\'purpose\\\'].removeprefix(\\\'topic:\\\')}", _flat(not each["granted"]))
-        for each in person["consents"]
-        if each["purpose"] != "marketing"
-    ]
-    rows += [
-        (f"suppressed.{each[\\\'channel\\\']}", f"{each[\\\'reason\\\']}, {each[\\\'at\\\']}, {each[\\\'source\\\']}")
-        for each in person["suppressions"]
-    ]
-    rows += [("segment", f"{each[\\\'segment\\\']} since {each[\\\'since\\\']}") for each in person["segments"]]
-    rows += [
-        ("workflow", f"{each[\\\'workflow\\\']} v{each[\\\'version\\\']} {each[\\\'state\\\']} since {each[\\\'entered_at\\\']}")
-        for each in person["enrollments"]
-    ]
-    newest = person["events"][-EVENTS_SHOWN_MAX:]
-    rows += [
-        ("event", f"{each[\\\'at\\\']} {each[\\\'event\\\']} {json_module.dumps(each[\\\'properties\\\'] or {}, ensure_ascii=False)}")
-        for each in newest
-    ]
-    render.table(("what", "value"), rows)
-    return 0
-
-
-def _consent(each: Mapping[str, Any]) -> str:
-    return f"{\\\'granted\\\' if each[\\\'granted\\\'] else \\\'withdrawn\\\'}, {each[\\\'at\\\']}, {each[\\\'source\\\']}"
-
-
-def _person(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
-    """All about one person, times and values readable."""
-    from flowctl.store import contacts, fields, statuses
-
-    person = contacts.dossier(connection, contact_id)
-    known = fields.load(connection)
-    person["fields"] = {name: sheets.readable(known[name].type, value) for name, value in person["fields"].items()}
-    for name, rows in person.items():
-        if isinstance(rows, list):
-            person[name] = [{column: _said(column, value) for column, value in row.items()} for row in rows]
-    for row in person["message_events"]:
-        row["status"] = statuses.NAMES[row["status"]]
-    return person
-
-
-@app.command("set", epilog=example('flowctl contacts set ana@example.com language=fr interests=toys consent.email=true --source "phone call"
-    """
-    from flowctl import clock
-    from flowctl.store import contacts
-    from flowctl.store.database import transaction
-
-    said = invocation(ctx)
-    with opened(said) as store:
-        runtime = applied(store.connection)
-        pairs = _pairs(values)
-        reading = importing.reading(runtime, date_format="", decimal_comma=False, region=pairs.get("country", ""))
-        edit = contacts.read_edit(store.connection, pairs, reading, source=source)
-        now = clock.now()
-        with transaction(store.connection):
-            created = create and not contacts.find(store.connection, contact)
-            contact_id = (
-                contacts.create_named(store.connection, contact, reading, now=now)
-                if created
-                else contacts.resolve(store.connection, contact)
-            )
-            changed, lifted = contacts.apply_edit(store.connection, contact_id, edit, now=now)
-    said.say(
-        f"#{contact_id} {\\\\'created\\\\' if created else \\\\'changed\\\\' if changed else \\\\'unchanged\\\\'}{\\\\': \\\\' if changed else \\\\'\\\\'}{\\\\', \\\\'.join(changed)}"
-    )
-    for channel in lifted:
-        said.say(f"the unsubscription from {channel} was lifted")
-    return 0
-
-
-def _said(column: str, value: Any) -> Any:
-    if column == "granted":
-        return bool(value)
-    return iso(value) if isinstance(value, int) and (column == "since" or column.endswith("at")) else value
-
-
-def _pairs(values: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for said in values:
-        name, equals, value = said.partition("=")
-        if not equals or not name:
-            message = f"{said!r} is not FIELD=VALUE"
-            raise UsageFailure(message, help="for example language=fr; `language=` clears")
-        pairs[name] = value
-    return pairs
-
-
-@app.command(epilog=example('flowctl contacts export --format ndjson > contacts.ndjson
-    """
-    from flowctl.store import contacts
-    from flowctl.store.fields import load
-
-    with opened(invocation(ctx)) as store:
-        if contact:
-            render.document("contact", _person(store.connection, contacts.resolve(store.connection, contact)))
-            return 0
-        known = load(store.connection)
-        names = _chosen(fields, known) if fields else list(known)
-        agreed = [] if fields else contacts.consent_columns(store.connection)
-        rows = contacts.listed(store.connection, names, segment=segment or None, consents=agreed)
-        types = [*_types(names, known), *(each.type for each in agreed)]
-        _write(format, [*names, *(each.name for each in agreed)], types, rows)
-    return 0
-
-
-def _write(style: str, names: list[str], types: list[str], rows: Iterable[Sequence[Any]]) -> None:
-    if style == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([sheets.cell(type_, value) for type_, value in zip(types, row, strict=True)] for row in rows)
-        return
-    texts = (json_module.dumps(_object(names, types, row), ensure_ascii=False) for row in rows)
-    if style == "ndjson":
-        sys.stdout.writelines(f"{text}\n" for text in texts)
-        return
-    print("[")
-    for count, text in enumerate(texts):
-        print(",\n" if count else "", text, sep="", end="")
-    print("\n]")
-
-
-@app.command(epilog=example('flowctl contacts suppress ana@example.com --channel email --source "asked by phone"\\\\\'))
+@app.command(
+    "import",
+    epilog=example(
+        'flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"'
+    ),
+)
 def import_(
     ctx: typer.Context,
     file: FileArgument,
@@ -335,7 +92,70 @@ def import_(
 
     Columns are contact fields, `consent.email` (true or false), `consent.email.at`, `consent.email.source` and
     `optout.TOPIC`. A contact is known by `key`, else by e-mail address, else by phone number. Rows that fail are listed in
-    a file, the others stored, and the exit status is 1. A consent without a date never undoes a withdrawal.\\\\'))
+    a file, the others stored, and the exit status is 1. A consent without a date never undoes a withdrawal.
+    """
+    from flowctl import clock
+    from flowctl.store.consents import CHANNELS
+    from flowctl.store.contact_columns import Plan
+    from flowctl.store.contact_import import ContactImport
+    from flowctl.store.reading import open_source
+
+    said = invocation(ctx)
+    unknown = next((channel for channel in consent or () if channel not in CHANNELS), None)
+    if unknown:
+        message = f"--consent {unknown}: there is no such channel"
+        raise UsageFailure(message, help=f"there are {', '.join(CHANNELS)}")
+    if consent and not source:
+        message = "--consent needs --source: where was it given?"
+        raise UsageFailure(message, help='for example --source "shop checkout 2026"')
+    with opened(said) as store:
+        runtime = applied(store.connection)
+        plan = Plan(
+            reading=importing.reading(runtime, date_format=date_format, decimal_comma=decimal_comma, region=region),
+            now=clock.now(),
+            source=source or f"import of {file}",
+            columns=importing.mapping(columns),
+            consents=dict.fromkeys(consent or (), source),
+            clear_empty=clear_empty,
+            ignore_unknown=ignore_unknown,
+            dry_run=dry_run,
+        )
+        path = file if file == "-" else str(said.directory / file)
+        opened_file = open_source(path, format=format, encoding=encoding or None, delimiter=delimiter or None)
+        with importing.faults_file(errors, file, said.directory) as (note, faults):
+            importer = ContactImport(store.connection, plan, note)
+            importing.run(said, opened_file, importer, dry_run=dry_run)
+    done = importer.outcome
+    if json:
+        render.document("contacts-import", _counts(done, dry_run=dry_run, errors=str(faults) if done.failed else None))
+    for line in _remarks(done):
+        said.say(line)
+    parts = [
+        f"{render.plural(getattr(done, name), 'contact')} {name}"
+        for name in ("created", "updated", "unchanged")
+        if getattr(done, name)
+    ]
+    return importing.conclude(said, file, parts or ["no contacts"], done.failed, faults, dry_run=dry_run)
+
+
+def _counts(done: Outcome, *, dry_run: bool, errors: str | None) -> dict[str, Any]:
+    names = ("created", "updated", "unchanged", "failed", "repeated", "withdrawals_kept", "suppressed")
+    repeats = [{"line": line, "earlier_line": earlier} for line, earlier in done.repeats]
+    return {**{name: getattr(done, name) for name in names}, "repeats": repeats, "dry_run": dry_run, "errors": errors}
+
+
+def _remarks(done: Outcome) -> Iterator[str]:
+    if done.repeated:
+        shown = ", ".join(f"line {line} outdid line {earlier}" for line, earlier in done.repeats[:3])
+        more = " …" if done.repeated > 3 else ""  # noqa: PLR2004 - as many as above
+        yield f"{render.plural(done.repeated, 'row')} about a contact of an earlier row: {shown}{more}"
+    if done.withdrawals_kept:
+        yield f"{render.plural(done.withdrawals_kept, 'consent')} not taken: withdrawn before, and no consent.CHANNEL.at says it was given later"
+    if done.suppressed:
+        yield f"{render.plural(done.suppressed, 'address', 'addresses')} suppressed: nothing is sent there"
+
+
+@app.command("list", epilog=example("flowctl contacts list --segment vip --fields key,email --limit 20"))
 def list_(
     ctx: typer.Context,
     segment: Annotated[
@@ -347,7 +167,52 @@ def list_(
     limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most so many.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> int:
-    """List contacts.\\\'))
+    """List contacts."""
+    from flowctl.store import contacts
+    from flowctl.store.fields import load
+
+    with opened(invocation(ctx)) as store:
+        known = load(store.connection)
+        names = _chosen(fields, known)
+        rows = contacts.listed(store.connection, names, segment=segment or None, limit=limit)
+        types = _types(names, known)
+        if json:
+            listed = [_object(names, types, row) for row in rows]
+            render.document("contacts", {"contacts": listed, "count": len(listed)})
+        else:
+            shown = ([sheets.readable(type_, value) for type_, value in zip(types, row, strict=True)] for row in rows)
+            render.table(names, ([_flat(value) for value in row] for row in shown))
+    return 0
+
+
+def _chosen(said: str, known: Mapping[str, Field]) -> list[str]:
+    if not said:
+        return list(LISTED)
+    if said == "all":
+        return ["id", *known]
+    names = [name.strip() for name in said.split(",") if name.strip()]
+    unknown = next((name for name in names if name != "id" and name not in known), None)
+    if unknown or not names:
+        message = f"there is no contact field {unknown!r}" if unknown else "--fields names none"
+        raise UsageFailure(message, help=f"there are {', '.join(['id', *known])}")
+    return names
+
+
+def _types(names: Sequence[str], known: Mapping[str, Field]) -> list[str]:
+    return [known[name].type if name in known else "integer" for name in names]
+
+
+def _object(names: Sequence[str], types: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    return {name: sheets.readable(type_, value) for name, type_, value in zip(names, types, row, strict=True)}
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+@app.command(epilog=example("flowctl contacts show ana@example.com"))
 def show(
     ctx: typer.Context,
     contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
@@ -355,7 +220,76 @@ def show(
         bool, typer.Option("--json", help="Everything the store holds about this person, as JSON.")
     ] = False,
 ) -> int:
-    """Show one contact: fields, consents, segments, workflows, newest events.\\'))
+    """Show one contact: fields, consents, segments, workflows, newest events."""
+    from flowctl.store import contacts
+
+    with opened(invocation(ctx)) as store:
+        person = _person(store.connection, contacts.resolve(store.connection, contact))
+    if json:
+        render.document("contact", person)
+        return 0
+    rows = [
+        ("id", person["id"]),
+        *((name, _flat(value)) for name, value in person["fields"].items() if value is not None),
+    ]
+    rows += [("zone", person["zone"] or "the project's")] if "timezone" not in dict(rows) else []
+    rows += [
+        (f"consent.{each['channel']}", _consent(each)) for each in person["consents"] if each["purpose"] == "marketing"
+    ]
+    rows += [
+        (f"optout.{each['purpose'].removeprefix('topic:')}", _flat(not each["granted"]))
+        for each in person["consents"]
+        if each["purpose"] != "marketing"
+    ]
+    rows += [
+        (f"suppressed.{each['channel']}", f"{each['reason']}, {each['at']}, {each['source']}")
+        for each in person["suppressions"]
+    ]
+    rows += [("segment", f"{each['segment']} since {each['since']}") for each in person["segments"]]
+    rows += [
+        ("workflow", f"{each['workflow']} v{each['version']} {each['state']} since {each['entered_at']}")
+        for each in person["enrollments"]
+    ]
+    newest = person["events"][-EVENTS_SHOWN_MAX:]
+    rows += [
+        ("event", f"{each['at']} {each['event']} {json_module.dumps(each['properties'] or {}, ensure_ascii=False)}")
+        for each in newest
+    ]
+    render.table(("what", "value"), rows)
+    return 0
+
+
+def _consent(each: Mapping[str, Any]) -> str:
+    return f"{'granted' if each['granted'] else 'withdrawn'}, {each['at']}, {each['source']}"
+
+
+def _person(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
+    """All about one person, times and values readable."""
+    from flowctl.store import contacts, fields, statuses
+
+    person = contacts.dossier(connection, contact_id)
+    known = fields.load(connection)
+    person["fields"] = {name: sheets.readable(known[name].type, value) for name, value in person["fields"].items()}
+    for name, rows in person.items():
+        if isinstance(rows, list):
+            person[name] = [{column: _said(column, value) for column, value in row.items()} for row in rows]
+    for row in person["message_events"]:
+        row["status"] = statuses.NAMES[row["status"]]
+    return person
+
+
+def _said(column: str, value: Any) -> Any:
+    if column == "granted":
+        return bool(value)
+    return iso(value) if isinstance(value, int) and (column == "since" or column.endswith("at")) else value
+
+
+@app.command(
+    "set",
+    epilog=example(
+        'flowctl contacts set ana@example.com language=fr interests=toys consent.email=true --source "phone call"'
+    ),
+)
 def set_(
     ctx: typer.Context,
     contact: Annotated[str, typer.Argument(metavar="X", help=WHO, show_default=False)],
@@ -374,7 +308,47 @@ def set_(
 ) -> int:
     """Set fields and consents of one contact. Triggers see the changes.
 
-    A consent set to true here also lifts what the contact\\\\\'s own unsubscribing suppressed; bounces and complaints stay.\'))
+    A consent set to true here also lifts what the contact's own unsubscribing suppressed; bounces and complaints stay.
+    """
+    from flowctl import clock
+    from flowctl.store import contacts
+    from flowctl.store.database import transaction
+
+    said = invocation(ctx)
+    with opened(said) as store:
+        runtime = applied(store.connection)
+        pairs = _pairs(values)
+        reading = importing.reading(runtime, date_format="", decimal_comma=False, region=pairs.get("country", ""))
+        edit = contacts.read_edit(store.connection, pairs, reading, source=source)
+        now = clock.now()
+        with transaction(store.connection):
+            created = create and not contacts.find(store.connection, contact)
+            contact_id = (
+                contacts.create_named(store.connection, contact, reading, now=now)
+                if created
+                else contacts.resolve(store.connection, contact)
+            )
+            changed, lifted = contacts.apply_edit(store.connection, contact_id, edit, now=now)
+    said.say(
+        f"#{contact_id} {'created' if created else 'changed' if changed else 'unchanged'}{': ' if changed else ''}{', '.join(changed)}"
+    )
+    for channel in lifted:
+        said.say(f"the unsubscription from {channel} was lifted")
+    return 0
+
+
+def _pairs(values: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for said in values:
+        name, equals, value = said.partition("=")
+        if not equals or not name:
+            message = f"{said!r} is not FIELD=VALUE"
+            raise UsageFailure(message, help="for example language=fr; `language=` clears")
+        pairs[name] = value
+    return pairs
+
+
+@app.command(epilog=example("flowctl contacts export --format ndjson > contacts.ndjson"))
 def export(
     ctx: typer.Context,
     contact: Annotated[
@@ -388,7 +362,41 @@ def export(
 ) -> int:
     """Write contacts to standard output, so that `contacts import` reads them; or all about one person.
 
-    In CSV, texts that a spreadsheet would run as a formula get an apostrophe in front; JSON and NDJSON are exact.'))
+    In CSV, texts that a spreadsheet would run as a formula get an apostrophe in front; JSON and NDJSON are exact.
+    """
+    from flowctl.store import contacts
+    from flowctl.store.fields import load
+
+    with opened(invocation(ctx)) as store:
+        if contact:
+            render.document("contact", _person(store.connection, contacts.resolve(store.connection, contact)))
+            return 0
+        known = load(store.connection)
+        names = _chosen(fields, known) if fields else list(known)
+        agreed = [] if fields else contacts.consent_columns(store.connection)
+        rows = contacts.listed(store.connection, names, segment=segment or None, consents=agreed)
+        types = [*_types(names, known), *(each.type for each in agreed)]
+        _write(format, [*names, *(each.name for each in agreed)], types, rows)
+    return 0
+
+
+def _write(style: str, names: list[str], types: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    if style == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([sheets.cell(type_, value) for type_, value in zip(types, row, strict=True)] for row in rows)
+        return
+    texts = (json_module.dumps(_object(names, types, row), ensure_ascii=False) for row in rows)
+    if style == "ndjson":
+        sys.stdout.writelines(f"{text}\n" for text in texts)
+        return
+    print("[")
+    for count, text in enumerate(texts):
+        print(",\n" if count else "", text, sep="", end="")
+    print("\n]")
+
+
+@app.command(epilog=example('flowctl contacts suppress ana@example.com --channel email --source "asked by phone"'))
 def suppress(
     ctx: typer.Context,
     addresses: Annotated[
@@ -403,8 +411,7 @@ def suppress(
     reason: Annotated[Reason, typer.Option("--reason", help="Why.")] = "manual",
     source: Annotated[str, typer.Option("--source", metavar="TEXT", help="Who says so.")] = "contacts suppress",
 ) -> int:
-    """Never write to these addresses again. Kept as a keyed hash, which outlives the contact.
-    """
+    """Never write to these addresses again. Kept as a keyed hash, which outlives the contact."""
     from flowctl import clock
     from flowctl.store import casting, suppressions
     from flowctl.store.database import transaction

@@ -37,7 +37,39 @@ flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1
 """
 
 
-@app.command("import", epilog=example('flowctl events import purchases.csv --event purchase_completed --map customer_id=contact --map date=at
+@app.command(
+    "import",
+    epilog=example(
+        "flowctl events import purchases.csv --event purchase_completed --map customer_id=contact --map date=at"
+    ),
+)
+def import_(
+    ctx: typer.Context,
+    file: FileArgument,
+    event: Annotated[
+        str,
+        typer.Option(
+            "--event", metavar="NAME", help="The event of every row, where no column says.", show_default=False
+        ),
+    ] = "",
+    columns: MapOption = None,
+    create: Annotated[bool, typer.Option("--create", help="Make contacts that are not there yet.")] = False,
+    errors: ErrorsOption = "",
+    dry_run: DryRunOption = False,
+    format: FormatOption = None,
+    encoding: EncodingOption = "",
+    delimiter: DelimiterOption = "",
+    date_format: DateFormatOption = "",
+    decimal_comma: DecimalCommaOption = False,
+    region: RegionOption = "",
+    ignore_unknown: IgnoreOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Import events; running it again stores nothing twice.
+
+    Columns: `contact` (key, e-mail address, phone number or #id), `event`, `at`, `id` and the event's properties. An event
+    is known again by its `id`, without one by contact, event, time and properties. Rows that fail are listed in a file,
+    the others stored, and the exit status is 1. Past events start no workflow beyond its max_event_age (a day unless said).
     """
     from flowctl import clock
     from flowctl.store import events
@@ -64,16 +96,50 @@ flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1
             importing.run(said, source, importer, dry_run=dry_run)
     done = importer.outcome
     if json:
-        counts = {"stored": done.stored, "known": done.known, "failed": done.failed, "contacts_created": done.created}
+        counts = {
+            "stored": done.stored,
+            "known": done.known,
+            "repeated": done.repeated,
+            "failed": done.failed,
+            "contacts_created": done.created,
+        }
         render.document("events-import", {**counts, "dry_run": dry_run, "errors": str(faults) if done.failed else None})
-    parts = [f"{render.plural(done.stored, \'event\')} stored"]
-    parts += [f"{render.plural(done.known, \'event\')} known already"] if done.known else []
-    parts += [f"{render.plural(done.created, \'contact\')} created"] if done.created else []
+    if done.repeated:
+        said.say(
+            f"{render.plural(done.repeated, 'row')} taken for the same event as an earlier row, in everything alike or of one id; "
+            "where they are not, give each its `id`"
+        )
+    parts = [f"{render.plural(done.stored, 'event')} stored"]
+    parts += [f"{render.plural(done.known, 'event')} known already"] if done.known else []
+    parts += [f"{render.plural(done.created, 'contact')} created"] if done.created else []
     return importing.conclude(said, file, parts, done.failed, faults, dry_run=dry_run)
 
 
-@app.command(epilog=example('flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1 --at 2026-12-01T09:00
-    """
+@app.command(
+    epilog=example("flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1 --at 2026-12-01T09:00")
+)
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="EVENT", help="A declared event.", show_default=False)],
+    properties: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROPERTY=VALUE]...", help="Its properties.", show_default=False)
+    ] = None,
+    contact: Annotated[
+        str,
+        typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False),
+    ] = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="When it happened.  [default: now]", show_default=False)
+    ] = "",
+    id: Annotated[
+        str,
+        typer.Option(
+            "--id", metavar="ID", help="The event's own id: adding it twice stores it once.", show_default=False
+        ),
+    ] = "",
+    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
+) -> int:
+    """Add one event."""
     from flowctl import clock
     from flowctl.store import contacts, events
     from flowctl.store.event_import import EventImport, Plan
@@ -98,7 +164,7 @@ flowctl events add cart_updated --contact ana@example.com items=2 cart_id=c1
         importer.take(_chunk(row))
     if faults:
         fault = faults[0]
-        what = f"{fault.column.removeprefix(\\'properties.\\')}={fault.value}: " if fault.column and fault.value else ""
+        what = f"{fault.column.removeprefix('properties.')}={fault.value}: " if fault.column and fault.value else ""
         message = f"{name}: {what}{fault.reason}"
         raise UsageFailure(message)
     said.say("known already: nothing was stored" if importer.outcome.known else "stored")
@@ -109,56 +175,7 @@ def applied(connection: Any) -> dict[str, Any]:
     """What the newest release says.
 
     Raises:
-        UsageFailure: nothing was applied yet.\'))
-def import_(
-    ctx: typer.Context,
-    file: FileArgument,
-    event: Annotated[
-        str,
-        typer.Option(
-            "--event", metavar="NAME", help="The event of every row, where no column says.", show_default=False
-        ),
-    ] = "",
-    columns: MapOption = None,
-    create: Annotated[bool, typer.Option("--create", help="Make contacts that are not there yet.")] = False,
-    errors: ErrorsOption = "",
-    dry_run: DryRunOption = False,
-    format: FormatOption = None,
-    encoding: EncodingOption = "",
-    delimiter: DelimiterOption = "",
-    date_format: DateFormatOption = "",
-    decimal_comma: DecimalCommaOption = False,
-    region: RegionOption = "",
-    ignore_unknown: IgnoreOption = False,
-    json: JsonOption = False,
-) -> int:
-    """Import events; running it again stores nothing twice.
-
-    Columns: `contact` (key, e-mail address, phone number or #id), `event`, `at`, `id` and the event\'s properties. An event
-    is known again by its `id`, without one by contact, event, time and properties. Rows that fail are listed in a file,
-    the others stored, and the exit status is 1. Past events start no workflow beyond its max_event_age (a day unless said).'))
-def add(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="EVENT", help="A declared event.", show_default=False)],
-    properties: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROPERTY=VALUE]...", help="Its properties.", show_default=False)
-    ] = None,
-    contact: Annotated[
-        str,
-        typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False),
-    ] = "",
-    at: Annotated[
-        str, typer.Option("--at", metavar="TIME", help="When it happened.  [default: now]", show_default=False)
-    ] = "",
-    id: Annotated[
-        str,
-        typer.Option(
-            "--id", metavar="ID", help="The event\'s own id: adding it twice stores it once.", show_default=False
-        ),
-    ] = "",
-    create: Annotated[bool, typer.Option("--create", help="Make the contact if it is not there yet.")] = False,
-) -> int:
-    """Add one event.
+        UsageFailure: nothing was applied yet.
     """
     from flowctl.store.releases import newest_runtime
 

@@ -36,8 +36,9 @@ def status(run: Callable[[], object]) -> int:
         return stop.exit_code if isinstance(stop, Exit) else INTERRUPTED
     except BrokenPipeError:
         return _nobody_reads()
-    except SystemExit as stop:  # typer's own way out when the pipe is closed
-        return _nobody_reads() if stop.code == 1 else int(stop.code or 0)
+    except SystemExit as stop:
+        closed = type(sys.stdout).__name__ == "PacifyFlushWrapper"  # what typer leaves behind when the pipe is closed
+        return _nobody_reads() if closed else stop.code if isinstance(stop.code, int) else USAGE
     except Exception as fault:
         if os.environ.get("FLOWCTL_TRACEBACK"):
             raise

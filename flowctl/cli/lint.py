@@ -39,15 +39,44 @@ flowctl rule PRS001                             what a finding means
 
 def command(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Show only what is found in these files and folders.", show_default=False)] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATHS]...", help="Show only what is found in these files and folders.", show_default=False
+        ),
+    ] = None,
     style: Annotated[Format, typer.Option("--format", help="How to show the findings.")] = "full",
-    select: Annotated[list[str] | None, typer.Option(metavar="RULES", help="Ask these rules alone: codes, slugs or families, with commas.", show_default=False)] = None,
-    ignore: Annotated[list[str] | None, typer.Option(metavar="RULES", help="Do not ask these rules.", show_default=False)] = None,
-    profile: Annotated[Profile | None, typer.Option(help="minimal: errors; standard: warnings too; strict: all, infos as warnings.", show_default=False)] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULES", help="Ask these rules alone: codes, slugs or families, with commas.", show_default=False
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="RULES", help="Do not ask these rules.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(
+            help="minimal: errors; standard: warnings too; strict: all, infos as warnings.", show_default=False
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
-    fail_on: Annotated[Severity | None, typer.Option("--fail-on", help="The severity from which to exit 1: error unless said.", show_default=False)] = None,
-    baseline: Annotated[str, typer.Option(metavar="FILE", help="Leave out the findings of this file (lint-baseline.json where there is one).", show_default=False)] = "",
-    write_baseline: Annotated[bool, typer.Option("--write-baseline", help="Write the baseline: what is found now is not shown again.")] = False,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option("--fail-on", help="The severity from which to exit 1: error unless said.", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Leave out the findings of this file (lint-baseline.json where there is one).",
+            show_default=False,
+        ),
+    ] = "",
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Write the baseline: what is found now is not shown again.")
+    ] = False,
 ) -> int:
     """Judge the workflows: complexity, pressure, consent, content, style.
 
@@ -125,7 +154,11 @@ def _summary(report: Report, file: Path) -> str:
         verdict += f"; {report.known} known from {file.name}"
     if report.gone:
         verdict += f"; {render.plural(report.gone, 'finding')} of {file.name} gone: write it anew"
-    looked = [render.plural(report.files, "file"), render.plural(report.workflows, "workflow"), render.plural(report.rules, "rule")]
+    looked = [
+        render.plural(report.files, "file"),
+        render.plural(report.workflows, "workflow"),
+        render.plural(report.rules, "rule"),
+    ]
     return f"checked {looked[0]}, {looked[1]}, {looked[2]}: {verdict}"
 
 
@@ -154,7 +187,7 @@ def _below(report: Report, project: Project, wanted: list[str]) -> Report:
     from flowctl.project.find import SETTINGS_FILE
 
     def is_wanted(path: str) -> bool:
-        return any(folder == "." or path == folder or path.startswith(f"{folder}/") for folder in wanted)
+        return any(folder in (".", path) or path.startswith(f"{folder}/") for folder in wanted)
 
     places = {problem.place.path for problem in report.findings}
     if not (set(project.sources) | places) - {SETTINGS_FILE}:
@@ -188,7 +221,9 @@ def _write_baseline(file: Path, report: Report, said: Invocation) -> int:
     said.say(f"wrote {render.plural(count, 'finding')} to {file}; they are not shown again")
     faults = sum(problem.code in READING and problem.severity == "error" for problem in report.findings)
     if faults:
-        said.say(f"{render.plural(faults, 'fault')} of the files cannot be taken as given: `flowctl validate` shows them")
+        said.say(
+            f"{render.plural(faults, 'fault')} of the files cannot be taken as given: `flowctl validate` shows them"
+        )
     return 1 if faults else 0
 
 

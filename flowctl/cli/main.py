@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for plugins nobody has costs 11 ms a start
     gc.set_threshold(GARBAGE_THRESHOLD)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be UTF-8, nor terminals
+            stream.reconfigure(errors="backslashreplace")
     return failure.status(
         lambda: _command().main(
             list(sys.argv[1:] if arguments is None else arguments), prog_name="flowctl", standalone_mode=False

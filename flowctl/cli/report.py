@@ -30,9 +30,7 @@ def command(
             help="One workflow, step by step; all of them in one line each where it is left out.", show_default=False
         ),
     ] = "",
-    version: Annotated[
-        int, typer.Option("--version", min=0, help="Only those who entered this version.", show_default=False)
-    ] = 0,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="Only those who entered this version.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Show funnel, conversion and messages of the workflows.
@@ -49,7 +47,7 @@ def command(
         names = workflow_names(store)
         if workflow and workflow not in names:
             raise _unknown(workflow, names)
-        funnels = [funnel(store, name, version=version or None) for name in ([workflow] if workflow else names)]
+        funnels = [funnel(store, name, version=version) for name in ([workflow] if workflow else names)]
     if as_json:
         render.document("report", {"workflows": [_as_data(each) for each in funnels]})
     elif workflow:

@@ -16,7 +16,9 @@ flowctl rule too-many-steps       by its slug
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="[RULE]", help="A code or a slug; without it, all rules.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[RULE]", help="A code or a slug; without it, all rules.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Explain a lint rule: what it does, why it is bad, an example, what to use instead, options, the source.
@@ -36,7 +38,10 @@ def command(
     elif as_json:
         render.document("rules", {"rules": rules})
     else:
-        render.table(("code", "slug", "severity", "finds"), [(one["code"], one["slug"], one["severity"], one["finds"]) for one in rules])
+        render.table(
+            ("code", "slug", "severity", "finds"),
+            [(one["code"], one["slug"], one["severity"], one["finds"]) for one in rules],
+        )
 
 
 def _as_data(code: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def count(
 def members(
     ctx: typer.Context,
     segment: Annotated[str, typer.Argument(help="The segment's name.")],
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.", show_default=False)] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
     as_json: Json = False,
 ) -> int:
     """List who is in a segment, and since when."""
@@ -67,7 +67,7 @@ def members(
     from flowctl.report.segments import members as found_members
 
     with opened(invocation(ctx)) as store:
-        found = found_members(store, segment, limit=limit or None)
+        found = found_members(store, segment, limit=limit)
         if as_json:
             listed = [{**asdict(each), "since": iso(each.since)} for each in found]
             render.document("segment-members", {"segment": segment, "members": listed})

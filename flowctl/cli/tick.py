@@ -92,6 +92,8 @@ def _show(said: Invocation, report: TickReport, *, as_json: bool, dry_run: bool)
         render.document("tick", asdict(report))
     else:
         said.say(_line(asdict(report), dry_run=dry_run))
+    if report.unfinished:
+        said.say("warning: workflows start each other without time passing between: `flowctl lint` shows where (FLO004)")
     if report.clock_behind_ms:
         said.say(f"warning: the clock is {report.clock_behind_ms / 1000:.0f} s behind the last tick; time stands still until it has caught up")
     for channel, reply in report.refusals.items():

@@ -15,6 +15,8 @@ from flowctl.store.database import transaction
 if TYPE_CHECKING:
     from flowctl.engine.runtime import Runtime
 
+Places = dict[tuple[int, int], tuple[int, int]]  # (version, pc) → the first and last place in `work` where rows at it may lie
+
 BATCH_ROWS = 20_000  # measured best: a tenth of the commits of 2,000, and no transaction over half a second
 ROUNDS_MAX = 10_000  # positions one batch may pass; a program is a few hundred long and time-free cycles are refused
 
@@ -34,7 +36,6 @@ def advance(connection: sqlite3.Connection, runtime: Runtime, now: int, *, batch
     done = Advanced()
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS due (place INTEGER PRIMARY KEY, eid INTEGER NOT NULL)")
     connection.execute(work.CREATE)
-    connection.execute(work.INDEX)
     connection.execute("DELETE FROM due")
     resting = [version.id for version in runtime.versions.in_flight() if not runtime.runs(version.workflow)] if _some_rest(runtime) else []
     rest = f" AND version_id NOT IN ({', '.join(map(str, resting))})" if resting else ""
@@ -73,27 +74,39 @@ def _advance_batch(batch: Batch, start: int, stop: int) -> int:
     connection = batch.connection
     connection.execute("DELETE FROM work")
     taken = connection.execute(work.TAKE, (start, stop, batch.now)).rowcount
+    places: Places = {}
     for _ in range(ROUNDS_MAX):
-        places = connection.execute("SELECT DISTINCT version, pc FROM work WHERE parked = 0 ORDER BY version, pc").fetchall()
+        places = places or {(version, pc): (first, last) for version, pc, first, last in connection.execute(work.POSITIONS)}
         if not places:
             break
-        if batch.runtime.experiment:
-            batch.runtime.experiment.visited.update(places)
-        for version_id, pc in places:
-            version = batch.runtime.versions[version_id]
-            said = version.instructions[pc]
-            kind = kind_of(said["op"])
-            if kind is None:
-                message = f"no step kind runs {said['op']!r}"
-                raise sqlite3.DataError(message)
-            kind.run(batch, version, pc, said)
+        places = _round(batch, places)
     else:
         message = f"{ROUNDS_MAX} rounds without time passing"
         raise sqlite3.DataError(message)
-    connection.execute(work.PUT_PARKED)
-    connection.execute(work.PUT_OVER)
-    batch.facts += connection.execute("SELECT count(*) FROM work WHERE parked = 2").fetchone()[0]
+    batch.put()
     return taken
+
+
+def _round(batch: Batch, places: Places) -> Places:
+    """Run each position that somebody may be at; returns those that somebody may be at then."""
+    reached: Places = {}
+    for (version_id, pc), (first, last) in sorted(places.items()):
+        version = batch.runtime.versions[version_id]
+        batch.places = first, last
+        if not batch.anyone(version, pc):
+            continue
+        if batch.runtime.experiment:
+            batch.runtime.experiment.visited.add((version_id, pc))
+        said = version.instructions[pc]
+        kind = kind_of(said["op"])
+        if kind is None:
+            message = f"no step kind runs {said['op']!r}"
+            raise sqlite3.DataError(message)
+        kind.run(batch, version, pc, said)
+        for target in said["targets"].values():
+            before = reached.get((version_id, target), (first, last))
+            reached[version_id, target] = min(first, before[0]), max(last, before[1])
+    return reached
 
 
 def _fail(connection: sqlite3.Connection, now: int, place: int, fault: sqlite3.Error) -> None:

@@ -13,10 +13,10 @@ from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.scope import ENTRY, Scope
 from flowctl.engine.localtime import instant, refresh_zones
-from flowctl.engine.observe import judge_in_full, start_cursors
+from flowctl.engine.observe import judge_in_full, make_indexes, start_cursors
 from flowctl.engine.refusals import refusals
 from flowctl.engine.runtime import Entrance, Judged
-from flowctl.engine.segments import SegmentPlan
+from flowctl.engine.segments import Probe, SegmentPlan
 from flowctl.engine.steps import kind_of as step_kind
 from flowctl.engine.templates import prepare
 from flowctl.engine.triggers import kind_of as trigger_kind
@@ -365,6 +365,9 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
     runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
     connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
     _judge_segments(connection, project, compiled, now)
+    for _, program in compiled.programs.values():
+        asked = [*(one for one in (program["goal"], *program["exits"]) if one), *program["instructions"]]
+        make_indexes(connection, [Probe.from_json(probe) for one in asked for probe in one.get("probes", ())])
     if newest is None:
         start_cursors(connection, now)
         connection.execute("INSERT INTO cursors (name, value) VALUES ('tick', ?)", (now,))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from flowctl import crash
 from flowctl.channels.pool import Attempt, Pool
 from flowctl.engine.contact import contact_values
+from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Links
 from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT, TRANSMITTING
+from flowctl.failure import Failure
 from flowctl.store.database import transaction
 from flowctl.store.suppressions import suppress
 
@@ -45,10 +47,12 @@ class Delivered:
     in_doubt: int = 0
     refusals: dict[str, str] = field(default_factory=dict)  # channel → what its provider said
 
+    cancelled: int = 0  # their journeys ended or went elsewhere
+
     @property
     def settled(self) -> int:
         """How many enrollments may go on."""
-        return self.sent + self.skipped + self.failed + self.in_doubt
+        return self.sent + self.skipped + self.failed + self.in_doubt + self.cancelled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +145,7 @@ class Delivery:
             crash.point("claimed")
             done.held += gated.held
             done.skipped += gated.skipped
+            done.cancelled += gated.cancelled
             rerouted = rerouted or gated.rerouted > 0
             for channel in dict.fromkeys(claim.channel for claim in claims):
                 self._send(channel, [claim for claim in claims if claim.channel == channel], done)
@@ -149,9 +154,16 @@ class Delivery:
     def _send(self, name: str, claims: list[Claim], done: Delivered) -> None:
         by_key = {claim.key: claim for claim in claims}
         refused: list[tuple[Claim, str]] = []
-        channel = self._channel(name)
+        try:
+            channel = self._channel(name)
+        except Failure as failure:
+            self._refused(claims, failure.message, PROVIDER_MS, done)
+            with transaction(self._connection):
+                self._release(claims, self._clock())
+            return
         letters = self._build(claims, refused)
-        for attempts in self._inline(channel, letters) if getattr(channel, "inline", False) else self._pooled(name, channel, letters, by_key):
+        leave = self._inline(channel, letters, by_key) if getattr(channel, "inline", False) else self._pooled(name, channel, letters, by_key)
+        for attempts in leave:
             with transaction(self._connection):
                 for attempt in attempts:
                     self._settle(by_key.pop(attempt.letter.key), attempt.receipt, done)
@@ -160,25 +172,28 @@ class Delivery:
             now = self._clock()
             for claim, reason in refused:
                 by_key.pop(claim.key, None)
-                self._fail(claim, reason, now)
-                done.failed += 1
+                self._fail(claim, reason, now, done)
             self._release(by_key.values(), now)
         pool = self._pools.get(name)
         if pool and pool.refusal:
-            wait_ms = int((pool.refusal.retry_after_s or 0) * 1000) or PROVIDER_MS
-            self._blocked[claims[0].channel_id] = self._clock() + wait_ms
-            done.refusals[name] = pool.refusal.reply
+            self._refused(claims, pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000) or PROVIDER_MS, done)
+
+    def _refused(self, claims: list[Claim], reply: str, wait_ms: int, done: Delivered) -> None:
+        """A channel takes nothing for now: the others go on."""
+        self._blocked[claims[0].channel_id] = self._clock() + wait_ms
+        done.refusals[claims[0].channel] = reply
 
     def _channel(self, name: str) -> Channel:
         return self._make_channel(name)
 
-    def _inline(self, channel: Channel, letters: Iterable[Letter]) -> Iterator[list[Attempt]]:
+    def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[list[Attempt]]:
         """A channel that answers at once, as simulate's and test's: one transaction for all."""
         line = channel.open()
         attempts = [Attempt(letter=letter, receipt=line.transmit(letter, lambda: True)) for letter in letters]
         if attempts:
             with transaction(self._connection):
                 self._mark([attempt.letter.key for attempt in attempts])
+                self._keep([attempt.letter for attempt in attempts if not attempt.letter.marketing], by_key)
             yield attempts
 
     def _pooled(self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[tuple[Attempt, ...]]:
@@ -197,9 +212,11 @@ class Delivery:
                 yield round_.done
 
     def _mark(self, keys: list[str]) -> set[str]:
-        """The point of no return: these are transmitting, unless somebody cancelled or took them over."""
+        """The point of no return: these are transmitting, unless somebody cancelled or took them over, or the address was suppressed since."""
         rows = self._connection.execute(
-            f"UPDATE outbox SET state = {TRANSMITTING} WHERE key IN (SELECT value FROM json_each(?)) AND state = {CLAIMED} RETURNING key",  # noqa: S608
+            f"UPDATE outbox AS o SET state = {TRANSMITTING} WHERE key IN (SELECT value FROM json_each(?)) AND state = {CLAIMED} "
+            "AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = o.contact_id AND (o.marketing = 1 OR s.reason != 'unsubscribed') "
+            "AND s.channel = (SELECT n.name FROM names n WHERE n.id = o.channel)) RETURNING key",
             (json.dumps(keys),),
         ).fetchall()
         return {key for (key,) in rows}
@@ -207,7 +224,7 @@ class Delivery:
     def _keep(self, letters: list[Letter], by_key: dict[str, Claim]) -> None:
         """The bytes of transactional letters, so that a resend is the same."""
         self._connection.executemany(
-            "INSERT INTO outbox_letters (outbox_id, letter) VALUES (?, ?) ON CONFLICT (outbox_id) DO NOTHING",
+            "INSERT INTO outbox_letters (outbox_id, letter) VALUES (?, ?) ON CONFLICT (outbox_id) DO UPDATE SET letter = excluded.letter",
             [(by_key[letter.key].id, packed(letter)) for letter in letters],
         )
 
@@ -247,6 +264,7 @@ class Delivery:
     def _settle(self, claim: Claim, receipt: Receipt, done: Delivered) -> None:
         now = self._clock()
         if receipt.fenced:
+            self._release([claim], now)
             return
         match receipt.outcome:
             case "sent":
@@ -256,11 +274,10 @@ class Delivery:
                 _doubt(self._connection, claim, receipt.reply, now)
                 done.in_doubt += 1
             case "failed":
-                self._fail(claim, receipt.reply, now)
+                self._fail(claim, receipt.reply, now, done)
                 if receipt.scope == "address":
                     source = f"{claim.channel} {receipt.reply}"[:200]
                     suppress(self._connection, claim.channel, [claim.recipient], reason="refused", source=source, at=now, now=now)
-                done.failed += 1
             case "retry":
                 self._retry(claim, receipt, now, done)
 
@@ -273,25 +290,37 @@ class Delivery:
             "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel) VALUES (?, ?, 0, ?, ?, ?, ?)",
             (claim.contact_id, claim.message_id, now, claim.id, claim.enrollment_id, claim.channel_id),
         )
+        self._forget(claim)
         _wake(self._connection, claim, now)
 
-    def _fail(self, claim: Claim, reason: str, now: int) -> None:
+    def _fail(self, claim: Claim, reason: str, now: int, done: Delivered) -> None:
+        """Refused for good; where an earlier attempt may have left, that is all that is known."""
         self._connection.execute(
-            f"UPDATE outbox SET state = {REFUSED}, settled_at = ?, counted_at = NULL, reply = ?, reason = ? WHERE id = ? AND state IN (1, 2)",  # noqa: S608
-            (now, reason, reason[:200], claim.id),
+            f"UPDATE outbox SET {settled(REFUSED)}, reply = :reason, reason = substr(:reason, 1, 200) WHERE id = :id AND state IN (1, 2)",
+            {"now": now, "reason": reason, "id": claim.id},
         )
-        _note(self._connection, claim, "failed", reason, now)
+        if claim.doubts:
+            done.in_doubt += 1
+        else:
+            done.failed += 1
+            self._forget(claim)
+        _note(self._connection, claim, "in_doubt" if claim.doubts else "failed", reason, now)
         _wake(self._connection, claim, now)
+
+    def _forget(self, claim: Claim) -> None:
+        """The bytes of a transactional letter that will not be sent again."""
+        if not claim.marketing:
+            self._connection.execute("DELETE FROM outbox_letters WHERE outbox_id = ?", (claim.id,))
 
     def _retry(self, claim: Claim, receipt: Receipt, now: int, done: Delivered) -> None:
         ours = receipt.scope == "message"
         if ours and claim.attempts >= ATTEMPTS_MAX:
-            self._fail(claim, f"{receipt.reply} ({claim.attempts} attempts)", now)
-            done.failed += 1
+            self._fail(claim, f"{receipt.reply} ({claim.attempts} attempts)", now, done)
             return
         wait_ms = int((receipt.retry_after_s or 0) * 1000) or (BACKOFF_MS << max(0, claim.attempts - 1) if ours else PROVIDER_MS)
         self._connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, reason = ?, reply = ? "  # noqa: S608
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, "
+            "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END, reply = ? "  # noqa: S608
             "WHERE id = ? AND state IN (1, 2)",
             (now + wait_ms, int(not ours), "retry" if ours else "provider", receipt.reply, claim.id),
         )
@@ -301,7 +330,8 @@ class Delivery:
     def _release(self, claims: Iterable[Claim], now: int) -> None:
         """Claimed but not attempted, because the provider refuses or we are to stop: as if never claimed."""
         self._connection.executemany(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1, reason = 'provider' "  # noqa: S608
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1, "
+            "reason = CASE WHEN reason = 'resend' THEN reason ELSE 'provider' END "
             f"WHERE id = ? AND state = {CLAIMED}",
             [(now if self.stopped else now + PROVIDER_MS, claim.id) for claim in claims],
         )

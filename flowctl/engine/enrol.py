@@ -76,7 +76,9 @@ def _judge(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None
         _verdict(connection, name, now, "'audience'", f"w.forced = 0 AND NOT {inside}")
     live = f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.ended_at IS NULL AND e.rkey = w.rkey)"
     if entrance.while_active == "ignore":
-        _verdict(connection, name, now, "'active'", live)
+        # Who was inside at the time of the fact is turned away, though the run may be over by the time somebody looks.
+        was_live = "(e.ended_at IS NULL OR e.entered_at <= w.at AND e.ended_at > w.at)"
+        _verdict(connection, name, now, "'active'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.rkey = w.rkey AND {was_live})")
     # A restart is no exit for `after`, and works with `never` too.
     unless_restarted = f" AND NOT {live}" if entrance.while_active == "restart" else ""
     before = f"{_MINE} AND e.rkey = w.rkey AND e.reason IS NOT 'restarted'"

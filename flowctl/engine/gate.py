@@ -239,7 +239,7 @@ class Gate:
     def _claim(self) -> int:
         """The rows without verdict become claimed; a second call finds none that are still ready."""
         return self._execute(
-            f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = NULL, "  # noqa: S608 - numbers
+            f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = CASE WHEN reason = 'resend' THEN reason END, "  # noqa: S608 - numbers
             "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, recipient)) WHERE id IN (SELECT id FROM gate WHERE verdict IS NULL) AND state = 0"
         )
 
@@ -253,7 +253,7 @@ class Gate:
             "WHERE g.verdict IS NOT NULL AND g.verdict != 'gone' AND (g.until_at IS NULL OR o.reason IS NOT g.verdict)"
         )
         held = self._execute(
-            "UPDATE outbox SET ready_at = min(g.until_at, g.expires_at), reason = g.verdict FROM gate g "
+            "UPDATE outbox SET ready_at = min(g.until_at, g.expires_at), reason = CASE WHEN reason = 'resend' THEN reason ELSE g.verdict END FROM gate g "
             "WHERE outbox.id = g.id AND g.until_at IS NOT NULL AND outbox.id IN (SELECT id FROM gate WHERE until_at IS NOT NULL)"
         )
         over = "verdict IS NOT NULL AND until_at IS NULL"

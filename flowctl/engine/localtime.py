@@ -154,7 +154,11 @@ def fill_due_ranges(
     asked = (duration.months, duration.days, duration.ms, None if time is None else _time(time), first, last)
     connection.executemany(
         "INSERT INTO due_range (zone, from_at, to_at, shift, due) VALUES (?, ?, ?, ?, ?)",
-        ((number, part.from_at, part.to_at, part.shift, part.due) for number, name in known for part in _ranges(name, *asked)),
+        (
+            (number, part.from_at, part.to_at, part.shift, part.due)
+            for number, name in known
+            for part in _ranges(name, *asked)
+        ),
     )
 
 
@@ -168,7 +172,9 @@ def due_sql(zone: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _ranges(zone: str, months: int, days: int, ms: int, at_time: time | None, first: int, last: int) -> tuple[Range, ...]:
+def _ranges(
+    zone: str, months: int, days: int, ms: int, at_time: time | None, first: int, last: int
+) -> tuple[Range, ...]:
     info = ZoneInfo(zone)
     plain = _plain_ranges(info, months, days, ms, first * DAY_MS, (last + 1) * DAY_MS - 1)
     if at_time is None:

@@ -15,7 +15,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -31,6 +30,7 @@ HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 # Above this share of bytes beyond ASCII, base64 (4 for 3) is shorter than quoted-printable (3 for 1).
 _BASE64_FROM = 1 / 6
 _SPACES = re.compile(r"\s+")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,8 @@ class Skeleton:
 def skeleton(
     *, name: str, address: str, reply_to: str | None, marketing: bool, encodings: tuple[Encoding, Encoding]
 ) -> Skeleton:
-    """The skeleton of a sender's messages; `name` may hold anything, `address` is ASCII; encodings of text and HTML."""
+    """The skeleton of a sender's messages; `name` may hold anything, addresses are ASCII; encodings of text and HTML."""
     message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(cleaned(name), addr_spec=address)
-    if reply_to:
-        message["Reply-To"] = Address(addr_spec=reply_to)
     if not marketing:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     message.set_content(_TEXT_MARK, cte="quoted-printable")
@@ -66,10 +63,26 @@ def skeleton(
         part.replace_header("Content-Transfer-Encoding", encoding)
     # "=_" occurs in no quoted-printable and no base64 text, so that no body can hold the boundary.
     message.set_boundary("=_" + hashlib.sha256(f"{name} {address} {encodings}".encode()).hexdigest()[:32])
-    raw = message.as_bytes()
+    senders = [("From", mailbox_value(name, address))] + ([("Reply-To", reply_to)] if reply_to else [])
+    raw = header_lines(senders) + message.as_bytes()
     before, _, rest = raw.partition(_TEXT_MARK.encode())
     between, _, after = rest.partition(_HTML_MARK.encode())
-    return Skeleton(before, between.lstrip(b"\r\n"), after.lstrip(b"\r\n"), *encodings)
+    # Bodies bring their last line end; the one before a boundary belongs to the boundary.
+    return Skeleton(before, b"\r\n" + between.lstrip(b"\r\n"), b"\r\n" + after.lstrip(b"\r\n"), *encodings)
+
+
+def mailbox_value(name: str, address: str) -> str:
+    """`name <address>` for a header.
+
+    Not email.headerregistry.Address: it decodes encoded words in a name, line ends included, and writes them as they are.
+    """
+    name = cleaned(name)
+    if not name:
+        return address
+    if name.isascii() and "=?" not in name and not _ATOMS.fullmatch(name):
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{quoted}" <{address}>'
+    return f"{encoded_value(name)} <{address}>"
 
 
 def header_lines(headers: list[tuple[str, str]]) -> bytes:

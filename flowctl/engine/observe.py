@@ -50,6 +50,12 @@ _EVENTS_BY_TIME = (
     "INSERT INTO fact_events SELECT id, contact_id, type, at, props, enrollment_id FROM events "
     "WHERE type IN (SELECT id FROM event_types) AND at > :t0 AND at <= :t1 AND +id <= :hi"
 )
+# What there is to look at, and between which ids transitions and journal are new.
+_STATE = (
+    "SELECT EXISTS (SELECT 1 FROM fact_events), EXISTS (SELECT 1 FROM fact_changes), EXISTS (SELECT 1 FROM fact_statuses), "
+    "EXISTS (SELECT 1 FROM fact_contacts), (SELECT value FROM cursors WHERE name = 'transitions'), "
+    "(SELECT value FROM cursors WHERE name = 'journal'), (SELECT value FROM fact_cursors WHERE name = 'journal')"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +81,9 @@ _SOURCES = (
         at="at",
         into="fact_statuses SELECT id, contact_id, message, status, at, outbox_id, enrollment_id, channel, link",
     ),
-    _Source(name="contacts", table="contacts", at="created_at", into="fact_contacts SELECT id, created_at, _origin = 0"),
+    _Source(
+        name="contacts", table="contacts", at="created_at", into="fact_contacts SELECT id, created_at, _origin = 0"
+    ),
 )
 
 
@@ -146,10 +154,14 @@ def start_cursors(connection: sqlite3.Connection, now: int) -> None:
     """Everything up to `now` is history: for the first release, whose segments were just judged in full."""
     newest = {name: _newest(connection, name) for name in ("events", "journal", "transitions")}
     for source in _SOURCES:
-        newest[source.name], newest[f"{source.name}.seen"] = _done(connection, source, 0, now), _newest(connection, source.table)
+        newest[source.name], newest[f"{source.name}.seen"] = (
+            _done(connection, source, 0, now),
+            _newest(connection, source.table),
+        )
     newest["contacts.existing"] = _newest(connection, "contacts")
     connection.executemany(
-        "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", newest.items()
+        "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        newest.items(),
     )
 
 
@@ -197,9 +209,13 @@ def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -
             mine,
         ).rowcount
     connection.execute(
-        "DELETE FROM segment_members WHERE segment_id = :segment AND contact_id NOT IN (SELECT contact_id FROM full_members)", mine
+        "DELETE FROM segment_members WHERE segment_id = :segment AND contact_id NOT IN (SELECT contact_id FROM full_members)",
+        mine,
     )
-    connection.execute(f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({new})", mine)
+    connection.execute(
+        f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({new})",
+        mine,
+    )
     connection.execute("DELETE FROM full_members")
     return written
 
@@ -218,18 +234,15 @@ class _Slice:
         self.t0, self.t1 = t0, t1
         self._moved: bool | None = None  # whether some zone has a new date; None: not looked yet
         self._then = False
-        after = dict(connection.execute("SELECT name, value FROM fact_cursors"))
-        before = dict(connection.execute("SELECT name, value FROM cursors WHERE name IN ('transitions', 'journal')"))
+        row = connection.execute(_STATE).fetchone()
+        self.events, self.changes, self.statuses, self.contacts = map(bool, row[:4])
         self.params = {
             "t0": t0,
             "t1": t1,
-            "transitions_from": before.get("transitions", 0),
-            "journal_from": before.get("journal", 0),
-            "journal_to": after.get("journal", 0),
+            "transitions_from": row[4] or 0,
+            "journal_from": row[5] or 0,
+            "journal_to": row[6] or 0,
         }
-        tables = ("fact_events", "fact_changes", "fact_statuses", "fact_contacts")
-        row = connection.execute(f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}").fetchone()
-        self.events, self.changes, self.statuses, self.contacts = map(bool, row)
 
     def gather(self, probes: Iterable[Probe]) -> int:
         parts = [part for probe in probes for part in self._parts(probe)]
@@ -321,7 +334,9 @@ class _Slice:
 
     def _moved_zones(self, probe: Probe) -> tuple[int, ...]:
         self._fill_then()
-        rows = self.connection.execute(f"SELECT z.zone FROM zone_now z JOIN zone_then o ON o.zone = z.zone WHERE {probe.sql}")
+        rows = self.connection.execute(
+            f"SELECT z.zone FROM zone_now z JOIN zone_then o ON o.zone = z.zone WHERE {probe.sql}"
+        )
         return tuple(zone for (zone,) in rows)
 
     def _fill_then(self) -> None:
@@ -331,7 +346,8 @@ class _Slice:
         shown = [(number, clock(self.t0, name)) for number, name in zones(self.connection)]
         self.connection.execute("DELETE FROM zone_then")
         self.connection.executemany(
-            "INSERT INTO zone_then VALUES (?, ?, ?, ?)", ((number, face.today, face.weekday, face.minute) for number, face in shown)
+            "INSERT INTO zone_then VALUES (?, ?, ?, ?)",
+            ((number, face.today, face.weekday, face.minute) for number, face in shown),
         )
         self._then = True
 
@@ -344,7 +360,13 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _collect(
-    connection: sqlite3.Connection, source: _Source, cursors: dict[str, int], after: dict[str, int], t0: int, t1: int, rows_max: int
+    connection: sqlite3.Connection,
+    source: _Source,
+    cursors: dict[str, int],
+    after: dict[str, int],
+    t0: int,
+    t1: int,
+    rows_max: int,
 ) -> bool:
     """Rows that are new, and those seen before whose time came; returns whether more wait.
 

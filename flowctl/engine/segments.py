@@ -40,12 +40,16 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types, without what is empty."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if value}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items() if value
+        }
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Probe:
         """The opposite of `to_json`."""
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+        }
         return cls(**values)
 
 
@@ -63,7 +67,14 @@ class SegmentPlan:
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""
         probes = [probe.to_json() for probe in self.probes]
-        return {"id": self.id, "name": self.name, "check": self.check, "full": self.full, "probes": probes, "order": self.order}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "check": self.check,
+            "full": self.full,
+            "probes": probes,
+            "order": self.order,
+        }
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> SegmentPlan:

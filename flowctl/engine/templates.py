@@ -198,8 +198,8 @@ class _Preparation:
         for language, kind, source, place in self._sources(variant):
             spoken = language if language != ANY_LANGUAGE else self._languages[0]
             try:
+                names = self._names(source, place)
                 html = to_html(source, kind, spoken)
-                names = self._names(html, place)
                 if self._message.purpose == "marketing" and "unsubscribe_url" not in names:
                     html = _before_end(html, _footer(sender, spoken))
                 text = to_text(html)

@@ -35,18 +35,26 @@ class Model(BaseModel):
         if info.context is not None and isinstance(data, Block):  # `reading` asks which model a faulty block was to be
             info.context.setdefault(id(data.node), []).append(cls)
         model = handler(data)
-        if isinstance(data, Block):
-            model._node = data.node
+        if isinstance(data, Block) and model.__pydantic_private__ is not None:
+            model.__pydantic_private__["_node"] = data.node  # past pydantic's own attribute access: ten times as fast
         return model
+
+    @property
+    def node(self) -> Mapping | None:
+        """The mapping it was read from; None when made in Python, or written as one scalar."""
+        private = self.__pydantic_private__
+        return private["_node"] if private else None
 
     @property
     def place(self) -> Place:
         """Where the block stands, from its first key to its end; `NOWHERE` when made in Python."""
-        return self._node.place if self._node else NOWHERE
+        node = self.node
+        return node.place if node else NOWHERE
 
     def entry(self, key: str) -> Entry | None:
         """The `key: value` as written, by its YAML key."""
-        return self._node.entries.get(key) if self._node else None
+        node = self.node
+        return node.entries.get(key) if node else None
 
     def place_of(self, key: str) -> Place:
         """Where a key's value stands; the block where the key was not written."""

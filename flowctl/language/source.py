@@ -10,7 +10,7 @@ from flowctl.language.problem import Place, Problem, Related
 from flowctl.language.scalars import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 64
@@ -272,47 +272,51 @@ class _Builder:
         self.root: Node | None = None
         self.documents = 0
         self.nodes = 0
+        self.stopped = False
+        self.takers: dict[str, Callable[[Any], None]] = {
+            "ScalarEvent": self._leaf,
+            "MappingStartEvent": self._open_mapping,
+            "SequenceStartEvent": self._open_sequence,
+            "MappingEndEvent": self._close,
+            "SequenceEndEvent": self._close,
+            "AliasEvent": self._alias,
+            "DocumentStartEvent": self._document,
+        }
 
     def feed(self, event: Any) -> bool:
         """Take one event; False where reading must stop."""
-        name = type(event).__name__
-        if name == "ScalarEvent":
-            self._judge(event)
-            self._attach(self._scalar(event), flow=True)
-        elif name in ("MappingStartEvent", "SequenceStartEvent"):
-            self._judge(event)
-            place = self._place(event)
-            node = Mapping(entries={}, place=place) if name == "MappingStartEvent" else Sequence(items=[], place=place)
-            self.stack.append(_Frame(node=node, flow=bool(event.flow_style)))
-            if len(self.stack) > DEPTH_MAX:
-                return self._stop(
-                    "YML005",
-                    event,
-                    f"more than {DEPTH_MAX} levels of nesting",
-                    help_="split the file, or take levels out",
-                )
-        elif name in ("MappingEndEvent", "SequenceEndEvent"):
-            self._close(event)
-        elif name == "AliasEvent":
-            self._alias(event)
-        elif name == "DocumentStartEvent":
-            self.documents += 1
-            if self.documents > 1:
-                return self._stop(
-                    "YML001",
-                    event,
-                    "a second document begins here; a file holds one",
-                    help_="delete the `---`, or move what follows to a file of its own",
-                )
+        take = self.takers.get(type(event).__name__)
+        if take is None:
             return True
-        else:
-            return True
-        self.nodes += not name.endswith("EndEvent")
+        take(event)
         if self.nodes > NODES_MAX:
-            return self._stop(
-                "YML005", event, f"more than {NODES_MAX:,} values".replace(",", " "), help_="split the file"
-            )
-        return True
+            self._stop("YML005", event, f"more than {NODES_MAX:,} values".replace(",", " "), help_="split the file")
+        return not self.stopped
+
+    def _document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            help_ = "delete the `---`, or move what follows to a file of its own"
+            self._stop("YML001", event, "a second document begins here; a file holds one", help_=help_)
+
+    def _leaf(self, event: Any) -> None:
+        self.nodes += 1
+        self._judge(event)
+        self._attach(self._scalar(event), flow=True)
+
+    def _open_mapping(self, event: Any) -> None:
+        self._open(event, Mapping(entries={}, place=self._place(event)))
+
+    def _open_sequence(self, event: Any) -> None:
+        self._open(event, Sequence(items=[], place=self._place(event)))
+
+    def _open(self, event: Any, node: Mapping | Sequence) -> None:
+        self.nodes += 1
+        self._judge(event)
+        self.stack.append(_Frame(node=node, flow=bool(event.flow_style)))
+        if len(self.stack) > DEPTH_MAX:
+            help_ = "split the file, or take levels out"
+            self._stop("YML005", event, f"more than {DEPTH_MAX} levels of nesting", help_=help_)
 
     def root_mapping(self) -> Mapping | None:
         """The root, where it is a mapping; else None, and a problem that says so."""
@@ -331,9 +335,9 @@ class _Builder:
             )
         return None
 
-    def _stop(self, code: str, event: Any, message: str, *, help_: str) -> bool:
+    def _stop(self, code: str, event: Any, message: str, *, help_: str) -> None:
         self.problems.append(_problem(code, self._place(event), message, help_=help_))
-        return False
+        self.stopped = True
 
     def _place(self, event: Any) -> Place:
         start, end = event.start_mark, event.end_mark
@@ -379,6 +383,7 @@ class _Builder:
             self._refuse(event, "the merge key `<<` is not allowed", "write the keys out")
 
     def _alias(self, event: Any) -> None:
+        self.nodes += 1
         self._refuse(
             event,
             f"the alias `*{event.anchor}` is not allowed",

@@ -35,7 +35,9 @@ def read(path: Path) -> Counter[Key]:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         if said["schema_version"] != SCHEMA_VERSION:
-            message = f"the baseline {path} has schema_version {said['schema_version']}; this flowctl reads {SCHEMA_VERSION}"
+            message = (
+                f"the baseline {path} has schema_version {said['schema_version']}; this flowctl reads {SCHEMA_VERSION}"
+            )
             raise UsageFailure(message, help="write it anew with `flowctl lint --write-baseline`")
         found: Counter[Key] = Counter()
         for one in said["findings"]:
@@ -58,7 +60,9 @@ def write(path: Path, problems: Iterable[Problem]) -> int:
     counted = Counter(key(problem) for problem in problems if problem.code not in READING)
     findings: list[dict[str, Any]] = []
     for (file, code, step, message), count in sorted(counted.items()):
-        findings.append({"file": file, "code": code, "step": step, "message": message, **({"count": count} if count > 1 else {})})
+        findings.append(
+            {"file": file, "code": code, "step": step, "message": message, **({"count": count} if count > 1 else {})}
+        )
     text = json.dumps({"schema_version": SCHEMA_VERSION, "findings": findings}, ensure_ascii=False, indent=2)
     try:
         path.write_text(f"{text}\n", encoding="utf-8")

@@ -86,7 +86,9 @@ class Bound:
 
     def can_exceed(self, count: int) -> bool:
         """Whether it is worth looking: one run without loops holds no more sends than it has."""
-        return len(self.sends) > count or self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
+        return (
+            len(self.sends) > count or self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
+        )
 
     @cached_property
     def _arrows(self) -> list[list[tuple[int, int]]]:
@@ -159,9 +161,14 @@ def used_channels(journey: Journey) -> list[str]:
 
 def told(way: list[Sent], name: str) -> tuple[str, ...]:
     """A worst case as lines: when, where in which workflow, on which channel, in which file."""
-    rows = [(_clock(sent.at_ms), f"{name}/{sent.node.name}", _channels(sent.node), str(sent.node.place)) for sent in way]
+    rows = [
+        (_clock(sent.at_ms), f"{name}/{sent.node.name}", _channels(sent.node), str(sent.node.place)) for sent in way
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"   {time:>{widths[0]}}  {where:<{widths[1]}}  {channel:<{widths[2]}}  {place}" for time, where, channel, place in rows]
+    lines = [
+        f"   {time:>{widths[0]}}  {where:<{widths[1]}}  {channel:<{widths[2]}}  {place}"
+        for time, where, channel, place in rows
+    ]
     return ("worst case (every wait at its shortest):", *lines)
 
 

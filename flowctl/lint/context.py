@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowctl.failure import UsageFailure
+from flowctl.language.faults import nearest
 from flowctl.language.source import Mapping, parse_text
 from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
-from flowctl.language.faults import nearest
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
@@ -56,7 +56,9 @@ class Journey:
     def marketing_sends(self) -> tuple[SendStep, ...]:
         """The sends of marketing messages."""
         messages = self._context.project.messages
-        return tuple(step for step in self.sends if step.send in messages and messages[step.send].purpose == "marketing")
+        return tuple(
+            step for step in self.sends if step.send in messages and messages[step.send].purpose == "marketing"
+        )
 
     @cached_property
     def program(self) -> Program:
@@ -112,9 +114,7 @@ class Context:
     @cached_property
     def stopped(self) -> frozenset[str]:
         """Workflows that another one can stop."""
-        return frozenset(
-            step.stop for journey in self.journeys for step in journey.steps if isinstance(step, StopStep)
-        )
+        return frozenset(step.stop for journey in self.journeys for step in journey.steps if isinstance(step, StopStep))
 
     @cached_property
     def starters(self) -> dict[str, list[tuple[Journey, StartStep]]]:

@@ -84,7 +84,7 @@ def _mentioned(steps: Sequence[Step]) -> Iterator[str]:
             yield from _in_condition(getattr(step, key, None))
 
 
-def _in_condition(value: Any) -> Iterator[str]:  # noqa: ANN401 - conditions, lists of them, and what holds them
+def _in_condition(value: Any) -> Iterator[str]:
     pending = [value]
     while pending:
         here = pending.pop()

@@ -12,9 +12,10 @@ from flowctl.lint.templates import Chain, Template, Use
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 def parse(text: str) -> Template:
     """The names of a template, in the order they stand; those it gives itself (loops, `set`) are left out."""
-    environment = _Environment(autoescape=False)  # noqa: S701 - nothing is rendered
+    environment = _Environment(autoescape=False)
     try:
         tree = environment.parse(text)
     except TemplateSyntaxError as error:
@@ -30,7 +31,9 @@ def parse(text: str) -> Template:
 class _Environment(Environment):
     """Jinja2 whose line numbers are offsets: its nodes keep nothing finer than a line, and a line of a body can be long."""
 
-    def _tokenize(self, source: str, name: str | None, filename: str | None = None, state: str | None = None) -> TokenStream:
+    def _tokenize(
+        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
+    ) -> TokenStream:
         def placed() -> Iterator[tuple[int, str, str]]:
             at = 0
             for _, kind, value in self.lexer.tokeniter(source, name, filename, state):

@@ -58,7 +58,9 @@ class Selection:
     def rank(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """The findings with the severities that the project gives them."""
         for problem in problems:
-            severity = problem.severity if problem.code in READING else self.severities.get(problem.code, problem.severity)
+            severity = (
+                problem.severity if problem.code in READING else self.severities.get(problem.code, problem.severity)
+            )
             if RANK[severity] < RANK[self.least]:
                 continue
             severity = "warning" if self.infos_warn and severity == "info" else severity
@@ -87,7 +89,9 @@ def lint(
     heard = list(suppressions.silence(found))
     silenced = len(found) - len(heard)
     context.ran = frozenset(rule.CODE for rule in asked)
-    heard += [problem for rule in selection.rules if rule.CODE == _LAST for problem in selection.rank(rule.check(context))]
+    heard += [
+        problem for rule in selection.rules if rule.CODE == _LAST for problem in selection.rank(rule.check(context))
+    ]
     new, known, gone = baselines.leave_out(_once(heard), baseline) if baseline is not None else (_once(heard), 0, 0)
     findings = sorted([*project.problems, *new], key=lambda problem: (problem.place, problem.code, problem.message))
     return Report(
@@ -101,13 +105,19 @@ def lint(
     )
 
 
-def choose(settings: Lint, *, select: Sequence[str] = (), ignore: Sequence[str] = (), profile: Profile | None = None) -> Selection:
+def choose(
+    settings: Lint, *, select: Sequence[str] = (), ignore: Sequence[str] = (), profile: Profile | None = None
+) -> Selection:
     """Which rules to ask: `select` alone where given, else those of the profile; less what is ignored or off."""
     said = profile or settings.profile
     if said not in _LEAST:
         message = f"there is no profile `{said}`"
         raise UsageFailure(message, help=f"there is: {', '.join(_LEAST)}")
-    severities = {code: severity for name, severity in settings.severity.items() for code in codes([name], "flowctl.yaml, lint.severity")}
+    severities = {
+        code: severity
+        for name, severity in settings.severity.items()
+        for code in codes([name], "flowctl.yaml, lint.severity")
+    }
     picked = list(select) or settings.select
     where = "--select" if select else "flowctl.yaml, lint.select"
     wanted = (codes(picked, where) if picked else set(SLUGS)) - READING - codes(ignore, "--ignore")

@@ -62,7 +62,9 @@ def separations(arrows: Sequence[Sequence[Arrow]], sends: Collection[int]) -> Ga
     return {send: distances(arrows, send, stops=sends, only_stops=True) for send in sends}
 
 
-def distances(arrows: Sequence[Sequence[Arrow]], start: int, *, stops: Collection[int] = (), only_stops: bool = False) -> dict[int, int]:
+def distances(
+    arrows: Sequence[Sequence[Arrow]], start: int, *, stops: Collection[int] = (), only_stops: bool = False
+) -> dict[int, int]:
     """The least time from a node to each other, by ways that do not lead through `stops`; back to itself included."""
     best: dict[int, int] = {}
     queue: list[tuple[int, int]] = [(apart_ms, target) for target, apart_ms in arrows[start]]

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowctl.language.steps import ChooseStep, ExitStep, IfStep, RepeatStep, SendStep, SplitStep, Step, TaskStep, WaitForStep, branches, walk
+from flowctl.language.steps import (
+    ChooseStep,
+    ExitStep,
+    IfStep,
+    RepeatStep,
+    SendStep,
+    SplitStep,
+    Step,
+    TaskStep,
+    WaitForStep,
+    branches,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +48,9 @@ def told(step: Step) -> str:
 
 def is_decision(step: Step) -> bool:
     """Whether contacts part here by what is true of them: `if`, `choose`, `wait_for`, a send with steps of its own for who is skipped."""
-    return isinstance(step, IfStep | ChooseStep | WaitForStep) or (isinstance(step, SendStep) and isinstance(step.on_skip, list))
+    return isinstance(step, IfStep | ChooseStep | WaitForStep) or (
+        isinstance(step, SendStep) and isinstance(step.on_skip, list)
+    )
 
 
 def goes_on(steps: Sequence[Step]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Edit, Fix, Place, Problem
@@ -52,7 +52,11 @@ class Suppressions:
     def silence(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """What no comment covers. Faults of reading are never covered."""
         for problem in problems:
-            covering = [one for one in self.found if one.is_sound and problem.code in one.codes and one.covers_place(problem.place)]
+            covering = [
+                one
+                for one in self.found
+                if one.is_sound and problem.code in one.codes and one.covers_place(problem.place)
+            ]
             if not covering or problem.code in READING:
                 yield problem
             for one in covering:
@@ -63,10 +67,15 @@ class Suppressions:
         for one in self.found:
             if not one.codes and not one.unknown:
                 yield one, "it names no rule", "write `# flowctl: ignore[CODE] reason`"
+                continue
             for name in one.unknown:
                 yield one, f"there is no rule `{name}`", "`flowctl rule` lists them"
             if not one.reason:
-                yield one, "it gives no reason, so it silences nothing", "write why behind the bracket: `# flowctl: ignore[CODE] reason`"
+                yield (
+                    one,
+                    "it gives no reason, so it silences nothing",
+                    "write why behind the bracket: `# flowctl: ignore[CODE] reason`",
+                )
             elif refused := [code for code in one.codes if code in READING]:
                 yield one, f"{refused[0]} is a fault of the file and cannot be silenced", "mend the fault"
             elif unused := [code for code in one.codes if code in ran and code not in one.used]:
@@ -90,7 +99,7 @@ def remove(one: Suppression, sources: AnyMapping[str, str]) -> Fix:
 def _read(path: str, text: str) -> Iterator[Suppression]:
     rows = lines(text)
     root, _ = parse_text(path, text)
-    stretches = sorted(_stretches(root)) if root is not None else []
+    blocks = list(_blocks(root)) if root is not None else []
     for line, column, comment in comments(text):
         match = _FULL.match(comment)
         if match is None:
@@ -104,7 +113,7 @@ def _read(path: str, text: str) -> Iterator[Suppression]:
             codes=tuple(code for code in known if code in SLUGS),
             unknown=tuple(name for name, code in zip(names, known, strict=True) if code not in SLUGS),
             reason=match["reason"].strip(),
-            covers=_covered(stretches, _next_line(rows, line) if stands_alone else line),
+            covers=_covered(blocks, _next_line(rows, line) if stands_alone else line),
         )
 
 
@@ -117,27 +126,42 @@ def _next_line(rows: list[str], line: int) -> int:
     return line
 
 
-def _stretches(node: Node) -> Iterator[Place]:
-    """What a comment can cover: the file, each block of a list, each `key: block`."""
-    yield node.place
-    pending = [node]
+def _blocks(root: Node) -> Iterator[tuple[Place, bool]]:
+    """What a comment can cover: the file, each `key: block`, each block of a list; and whether it is one of a list, as steps are."""
+    yield root.place, False
+    pending = [root]
     while pending:
         here = pending.pop()
         if isinstance(here, Mapping):
             for entry in here.entries.values():
                 if isinstance(entry.value, Mapping):
-                    start, end = entry.key.place, entry.value.place
-                    yield Place(path=start.path, line=start.line, column=start.column, end_line=end.end_line, end_column=end.end_column)
+                    end = entry.value.place
+                    yield replace(entry.key.place, end_line=end.end_line, end_column=end.end_column), False
                 pending.append(entry.value)
         elif isinstance(here, Sequence):
-            yield from (item.place for item in here.items if isinstance(item, Mapping))
+            yield from ((item.place, True) for item in here.items if isinstance(item, Mapping))
             pending += here.items
 
 
-def _covered(stretches: list[Place], line: int) -> Place | None:
-    """The largest stretch that begins on a line, else the smallest around it."""
-    begins = [place for place in stretches if place.line == line]
-    if begins:
-        return max(begins, key=lambda place: (place.end_line, place.end_column, -place.column))
-    around = [place for place in stretches if place.line < line <= place.end_line]
-    return min(around, key=lambda place: place.end_line - place.line, default=None)
+def _covered(blocks: list[tuple[Place, bool]], line: int) -> Place | None:
+    """What a comment on a line covers: the step that begins there, else the one around it; else the block that begins there."""
+    items = [
+        place for place, is_item in blocks if is_item and place.line <= line <= place.end_line and _reaches(place, line)
+    ]
+    if begins := [place for place in items if place.line == line]:
+        return max(begins, key=_extent)
+    if items:
+        return min(items, key=_extent)
+    others = [place for place, is_item in blocks if not is_item and place.line <= line <= place.end_line]
+    if begins := [place for place in others if place.line == line]:
+        return max(begins, key=_extent)
+    return min(others, key=_extent, default=None)
+
+
+def _reaches(place: Place, line: int) -> bool:
+    """Whether a block has part of a line: one that ends at its very beginning has not."""
+    return line < place.end_line or place.end_column > 1
+
+
+def _extent(place: Place) -> tuple[int, int]:
+    return (place.end_line - place.line, place.end_column - place.column)

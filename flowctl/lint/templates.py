@@ -11,7 +11,7 @@ Chain = tuple[str, ...]
 CACHE_MAX = 4096
 
 _PLAIN = re.compile(
-    r"""\{\{[ ]*(?P<chain>[a-z]\w*(?:\.[a-z]\w*)+|unsubscribe_url|preferences_url)[ ]*"""
+    r"""(?<!\{)\{\{[ ]*(?P<chain>[a-z]\w*(?:\.[a-z]\w*)+|unsubscribe_url|preferences_url)[ ]*"""
     r"""(?P<default>\|[ ]*default\((?:"[^"{}\\]*"|'[^'{}\\]*')\)[ ]*)?\}\}""",
 )
 _OPENS = re.compile(r"\{[{%#]")
@@ -43,7 +43,8 @@ def read(text: str) -> Template:
     Most templates print names, with or without a default, and nothing else: those are read without Jinja2, whose import takes 56 ms.
     """
     uses = [
-        Use(tuple(match["chain"].split(".")), match.start("chain"), bool(match["default"])) for match in _PLAIN.finditer(text)
+        Use(tuple(match["chain"].split(".")), match.start("chain"), bool(match["default"]))
+        for match in _PLAIN.finditer(text)
     ]
     if len(uses) == len(_OPENS.findall(text)):
         return Template(tuple(uses))

@@ -91,7 +91,13 @@ def step_texts(step: Step, project: Project) -> Iterator[Text]:
 def _in_node(node: Node, channel: str, sources: dict[str, str]) -> Iterator[Text]:
     if isinstance(node, Scalar):
         if isinstance(node.value, str) and "{" in node.value:
-            yield Text(value=node.value, channel=channel, scalar=node, path=node.place.path, source=sources.get(node.place.path, ""))
+            yield Text(
+                value=node.value,
+                channel=channel,
+                scalar=node,
+                path=node.place.path,
+                source=sources.get(node.place.path, ""),
+            )
     elif isinstance(node, Mapping):
         for entry in node.entries.values():
             yield from _in_node(entry.value, channel, sources)

@@ -30,7 +30,9 @@ POSITIONS_MAX = 400  # positions of a graph whose repeats are unrolled; beyond i
 TURNS = (1000, 60, 30, 15, 8, 4, 2, 1)  # how many turns of a repeat are told apart: the most that fit
 FOR_EVER_MS = 1 << 62
 SAME_AS_MAX = 20  # a chain of `same_as` longer than this is followed no further
-RESTING = frozenset({"send", "wait", "wait_until", "wait_for", "task", "again"})  # where time can pass: facts arrive there
+RESTING = frozenset(
+    {"send", "wait", "wait_until", "wait_for", "task", "again"}
+)  # where time can pass: facts arrive there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +77,9 @@ class TimeGraph:
     start: int = 0
     end: int = 1
     comeback: Comeback = Comeback(kind="never")
-    comeback_arrows: list[tuple[int, Arrow]] = field(default_factory=list)  # kept apart: one run is the graph without them
+    comeback_arrows: list[tuple[int, Arrow]] = field(
+        default_factory=list
+    )  # kept apart: one run is the graph without them
     has_loops: bool = False  # whether one run can pass the same node again and again
 
     def add(self, node: Node) -> int:
@@ -147,7 +151,9 @@ class _Builder:
         if workflow.goal is not None and workflow.goal.ends:
             ways.append(self.program.on_goal)
         active_ends = workflow.active is not None and workflow.active.at_end == "exit"
-        if (stopped or workflow.exit_when or workflow.leave_when_outside or workflow.exclusive_group or active_ends) and None not in ways:
+        if (
+            stopped or workflow.exit_when or workflow.leave_when_outside or workflow.exclusive_group or active_ends
+        ) and None not in ways:
             ways.append(None)
         return ways
 
@@ -171,7 +177,9 @@ class _Builder:
             instruction = self.program.instructions[pc]
             if instruction.op in ("end", "exit"):
                 return self.graph.end
-            found = self.graph.add(Node(name=instruction.name, place=instruction.place, instruction=instruction, turns=turns))
+            found = self.graph.add(
+                Node(name=instruction.name, place=instruction.place, instruction=instruction, turns=turns)
+            )
             self.index[pc, turns] = found
             self.pending.append((pc, turns))
         return found
@@ -200,7 +208,13 @@ class _Builder:
         once_ms = None if once is None else FOR_EVER_MS if once == "ever" else once.elapsed_ms
         for channels in reversed(self.channels(step)):
             sending = Sending(message=step.send, channels=channels, marketing=marketing, once_ms=once_ms)
-            node = Node(name=instruction.name, place=step.place_of("send"), instruction=instruction, sending=sending, turns=turns)
+            node = Node(
+                name=instruction.name,
+                place=step.place_of("send"),
+                instruction=instruction,
+                sending=sending,
+                turns=turns,
+            )
             sent = self.graph.add(node)
             self.graph.arrows[sent].append((following, 0))
             following = sent
@@ -240,7 +254,9 @@ class _Builder:
             node, head = self.index[end.pc, end.turns], self.index[end.head_pc, end.turns]
             is_last = turn + 1 >= told
             if is_last:
-                self.graph.arrows[node].insert(0, (self._to(self.program.instructions[end.head_pc].next, end.head_pc, end.turns), 0))
+                self.graph.arrows[node].insert(
+                    0, (self._to(self.program.instructions[end.head_pc].next, end.head_pc, end.turns), 0)
+                )
             if turn + 1 >= most:
                 continue
             following = head if is_last else self.index[end.head_pc, (*end.turns[:-1], turn + 1)]
@@ -287,11 +303,15 @@ class _Builder:
         if said.while_active == "ignore" and not may_return:
             return
         kind = {"ignore": "gap", "restart": "restart", "parallel": "parallel"}[said.while_active]
-        graph.comeback = Comeback(kind=cast("ComebackKind", kind), gap_ms=gap_ms, since=said.since, key=key, longest_ms=longest_ms)
+        graph.comeback = Comeback(
+            kind=cast("ComebackKind", kind), gap_ms=gap_ms, since=said.since, key=key, longest_ms=longest_ms
+        )
         if kind == "parallel":
             return  # runs side by side are no path: the bound multiplies instead
         if kind == "restart":
-            graph.comeback_arrows += [(index, (graph.start, 0)) for index, node in enumerate(graph.nodes) if _rests(node)]
+            graph.comeback_arrows += [
+                (index, (graph.start, 0)) for index, node in enumerate(graph.nodes) if _rests(node)
+            ]
         if may_return:
             apart_ms = gap_ms if said.since == "exit" else max(0, gap_ms - longest_ms) if longest_ms is not None else 0
             graph.comeback_arrows.append((graph.end, (graph.start, apart_ms)))

@@ -111,25 +111,26 @@ def no_such(
 def mentioned(model: Model, node: Node | None) -> Iterator[tuple[str, str, Node | None, Place]]:
     """Every name a model's own keys mention: kind, name, its node, its place. `node` stands in for a model written as one scalar."""
     for attribute, key, marks in _plan(type(model)):
-        value = getattr(model, attribute)
-        if value is not None:
+        value = model.__dict__[attribute]
+        if value:
             inner = node_of(model, key, node)
             yield from _names(value, marks, inner, inner.place if inner else model.place)
 
 
 def parts(model: Model, node: Node | None) -> Iterator[tuple[str, Model, Node | None]]:
     """The models directly inside a model, each with the YAML key it stands under and its node."""
-    for attribute, field in type(model).model_fields.items():
-        key = field.alias or attribute
-        yield from (
-            (key, inner, where) for inner, where in _inside(getattr(model, attribute), node_of(model, key, node))
-        )
+    keys = _keys(type(model))
+    for attribute, value in model.__dict__.items():
+        if isinstance(value, Model | list | tuple | dict) and value:
+            key = keys[attribute]
+            for inner, where in _inside(value, node_of(model, key, node)):
+                yield key, inner, where
 
 
 def node_of(model: Model, key: str, node: Node | None = None) -> Node | None:
     """The node of a key's value; the stand-in where the model was written as one scalar."""
-    entry = model.entry(key)
-    if entry is not None:
+    mapping = model.node
+    if mapping is not None and (entry := mapping.entries.get(key)) is not None:
         return entry.value
     return node if isinstance(node, Scalar) else None
 
@@ -187,6 +188,12 @@ def _names(
                 yield from _names(
                     item, marks.item, entry.value if entry else None, entry.value.place if entry else place
                 )
+
+
+@cache
+def _keys(model: type[Model]) -> dict[str, str]:
+    """The YAML key of each attribute."""
+    return {attribute: field.alias or attribute for attribute, field in model.model_fields.items()}
 
 
 @cache

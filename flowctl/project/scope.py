@@ -158,7 +158,7 @@ class Checks(ResourceChecking):
         if (type_ := self.project.field_types.get(model.field)) is not None:
             yield from self.compare(
                 model,
-                model._node,  # noqa: SLF001 - our own model
+                model.node,
                 model.field,
                 type_,
                 self.project.field_values(model.field),

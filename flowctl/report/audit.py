@@ -39,7 +39,7 @@ _CHECKS: dict[str, tuple[str, str]] = {
         "messages still to leave whose enrollment ended, moved on or is also due",
         (
             "SELECT o.id FROM outbox o JOIN enrollments e ON e.id = o.enrollment_id WHERE o.state IN (0, 1, 2) "
-            "AND (e.ended_at IS NOT NULL OR e.pc <> o.pc)"
+            "AND (e.ended_at IS NOT NULL OR e.pc <> o.pc) AND o.reason IS NOT 'resend'"  # a person's order
         ),
     ),
     "message-without-arrival": (

@@ -23,6 +23,7 @@ from flowctl.store.database import transaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowctl.channels.channel import Channel
     from flowctl.project.project import Project
     from flowctl.store.database import Store
 
@@ -119,7 +120,7 @@ class _World:
         self._copy = copy
         self._connection = copy.connection
         self._plan = plan
-        self._channels = {name: RecordingChannel() for name in project.settings.channels}
+        self._channels: dict[str, Channel] = {name: RecordingChannel() for name in project.settings.channels}
         properties = project.settings.event_properties
         self._behaviour = Behaviour(plan.assumptions, seed=plan.seed, properties=properties)
         self._people = {

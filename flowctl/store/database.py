@@ -139,7 +139,7 @@ def translated(where: sqlite3.Connection | Path | None) -> Iterator[None]:
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 message = f"the store {name} is locked by another program"
-                raise Busy(message, help="nothing was changed; run it again when the other program is done") from error
+                raise Busy(message, help="run it again when that is done; what was stored before stays") from error
             case sqlite3.SQLITE_NOTADB:
                 message = f"{name} is not a SQLite database"
                 raise Failure(message, help="`store:` in flowctl.yaml names a file that flowctl made") from error

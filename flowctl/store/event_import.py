@@ -46,6 +46,7 @@ class Outcome:
 
     stored: int = 0
     known: int = 0
+    repeated: int = 0  # of the known: rows of one chunk that agree in everything, or in their id
     failed: int = 0
     created: int = 0
 
@@ -222,6 +223,8 @@ class EventImport:
         stored = self._connection.total_changes - before
         self.outcome.stored += stored
         self.outcome.known += len(rows) - stored
+        if stored < len(rows):
+            self.outcome.repeated += len(rows) - len({(contact_id, identity) for contact_id, *_, identity in rows})
 
     def _facts(self, batch: _Batch) -> list[tuple[int, int, int, str | None, int]]:
         ids = self._contacts(batch)

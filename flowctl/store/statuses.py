@@ -22,7 +22,7 @@ _SUPPRESSING: dict[int, suppressions.Reason] = {
     UNSUBSCRIBED: "unsubscribed",
 }
 # `outbox.state`
-_STATE_TRANSMITTING, _STATE_SENT, _STATE_FAILED, _STATE_IN_DOUBT = 2, 3, 4, 5
+_STATE_READY, _STATE_TRANSMITTING, _STATE_SENT, _STATE_FAILED, _STATE_IN_DOUBT = 0, 2, 3, 4, 5
 _JOURNAL_RESOLVED = 20
 _OUTBOX = (
     "SELECT o.id, o.contact_id, o.enrollment_id, o.channel, ch.name, o.message, m.name, o.recipient, o.key "
@@ -115,9 +115,18 @@ def settle(connection: sqlite3.Connection, reported: Sequence[Status], *, now: i
         failed = each.status == BOUNCED
         row = connection.execute(
             # A message that failed counts against no cap.
-            "UPDATE outbox SET state = ?, reason = ?, counted_at = CASE WHEN ? THEN NULL ELSE counted_at END "
-            f"WHERE id = ? AND state = {_STATE_IN_DOUBT} RETURNING contact_id, enrollment_id, version_id, pc, counted_at",
-            (_STATE_FAILED if failed else _STATE_SENT, "bounced" if failed else None, failed, each.sending.outbox_id),
+            # One that waits to be sent once more is in doubt too, and need not be.
+            "UPDATE outbox SET state = ?1, reason = ?2, counted_at = CASE WHEN NOT ?3 THEN coalesce(counted_at, ?4) END, "
+            "ready_at = NULL, settled_at = coalesce(settled_at, ?4) "
+            f"WHERE id = ?5 AND (state = {_STATE_IN_DOUBT} OR state = {_STATE_READY} AND doubts > 0) "
+            "RETURNING contact_id, enrollment_id, version_id, pc, counted_at",
+            (
+                _STATE_FAILED if failed else _STATE_SENT,
+                "bounced" if failed else None,
+                failed,
+                now,
+                each.sending.outbox_id,
+            ),
         ).fetchone()
         if row is None:
             continue
@@ -130,6 +139,10 @@ def settle(connection: sqlite3.Connection, reported: Sequence[Status], *, now: i
         )
         if not failed:
             _note_sent(connection, each.sending, counted_at)
+        connection.execute(
+            "UPDATE enrollments SET due_at = ? WHERE id = ? AND pc = ? AND ended_at IS NULL AND until_at IS NOT NULL AND due_at IS NULL",
+            (now, enrollment_id, pc),
+        )
     return settled
 
 

@@ -170,3 +170,22 @@ def test_help_loads_no_command_and_validate_no_sql():
         loaded["validate"]
         == "['flowctl.cli.failure', 'flowctl.cli.invocation', 'flowctl.cli.main', 'flowctl.cli.render', 'flowctl.cli.validate']"
     )
+
+
+def test_file_names_need_not_be_utf_8(tmp_path):
+    root = project(tmp_path, "all-is-well")
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.yaml")).write_text("segment: x\nmatch: 3\n")
+    for style in ("text", "concise", "json"):
+        done = flowctl("validate", "--format", style, cwd=root, LC_ALL="C")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "flowctl itself" not in done.stderr
+
+
+def test_thousands_of_faults_in_one_file(tmp_path, capsys):
+    root = project(tmp_path, "all-is-well")
+    (root / "many.yaml").write_text("workflow: many\ntriggers: [{manual: true}]\nsteps:\n" + "  - sned: x\n" * 2_000)
+    assert main(["-C", str(root), "validate", "--format", "concise"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2_000
+    assert "2 000 errors" in err

@@ -92,10 +92,10 @@ def test_a_text_refused_for_good_suppresses_nobody(channel):
     assert world.connection.execute("SELECT count(*) FROM suppressions").fetchone() == (0,)
 
 
-def test_a_provider_that_is_down_costs_no_attempt_and_everything_leaves_later(channel):
+def test_a_provider_that_is_down_costs_no_attempt_and_everything_leaves_later():
     answers = iter([DOWN])
     people = [f"c{number}" for number in range(10)]
-    world = world_of(channel, people=people, script=lambda _: next(answers, ACCEPTED))
+    world = world_of(Threaded, people=people, script=lambda _: next(answers, ACCEPTED))
     report = world.tick(at("5m"))
     assert report.refusals == {"email": "connection refused"}
     assert world.channel.transmitted == []

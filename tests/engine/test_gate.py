@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.world import DAY, HOUR, MESSAGES, MINUTE, SETTINGS, World, at, workflow
 
-CARTS = {"triggers": "[{event: cart_updated}]", "reentry": "{while_active: parallel}"}
+CARTS = {"triggers": "[{event: cart_updated}]", "reentry": "{while_active: parallel, after: 1s}"}
 
 
 def pressed(pressure: str, *texts: str, **said: str) -> World:

@@ -80,10 +80,26 @@ SPANS = st.builds(
 )
 TIMES = st.sampled_from([None, None, time(9), time(2, 30), time(0), time(2), time(23, 59)])
 # Around clock changes and anywhere.
-CHANGES = [ms(day) for day in ("2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", "2011-12-30", "2011-03-27")]
+CHANGES = [
+    ms(day)
+    for day in (
+        "2026-03-29",
+        "2026-10-25",
+        "2026-03-08",
+        "2026-11-01",
+        "2026-04-05",
+        "2026-10-04",
+        "2011-12-30",
+        "2011-03-27",
+    )
+]
 STARTS = st.one_of(
     st.integers(ms("2008-01-01"), ms("2030-01-01")),
-    st.builds(lambda change, back: change - back, st.sampled_from(CHANGES), st.integers(-3, 45).map(lambda day: day * 86_400_000)),
+    st.builds(
+        lambda change, back: change - back,
+        st.sampled_from(CHANGES),
+        st.integers(-3, 45).map(lambda day: day * 86_400_000),
+    ),
 )
 
 
@@ -98,8 +114,12 @@ def test_ranges_say_what_the_reference_says(start, width, span, at_time, data):
     connection.executemany("INSERT INTO contacts VALUES (?, ?)", [*((n, n) for n in range(len(ZONES))), (99, None)])
     steps = data.draw(st.lists(st.integers(0, width), min_size=1, max_size=12))
     quarters = [quarter * 900_000 - start % 900_000 for quarter in range(1, width // 900_000 + 1)]
-    times = sorted({start + step for step in [0, width, *steps, *quarters, *(q - 1 for q in quarters)] if 0 <= step <= width})
-    connection.executemany("INSERT INTO work VALUES (?, ?)", [(n, at) for n in [*range(len(ZONES)), 99] for at in times])
+    times = sorted(
+        {start + step for step in [0, width, *steps, *quarters, *(q - 1 for q in quarters)] if 0 <= step <= width}
+    )
+    connection.executemany(
+        "INSERT INTO work VALUES (?, ?)", [(n, at) for n in [*range(len(ZONES)), 99] for at in times]
+    )
     fill_due_ranges(connection, duration=span, time=at_time, zone=0, from_at=start, to_at=start + width)
     rows = connection.execute(f"SELECT w.contact_id, w.at, {due_sql(0)} FROM work w").fetchall()
     connection.close()
@@ -113,9 +133,16 @@ def test_a_row_costs_little(tmp_path):
     """The plan: a probe of the ranges a row, and one of the contact."""
     connection = open_store(tmp_path / "s.db", create=True).connection
     connection.execute("INSERT INTO zones VALUES (1, 'Europe/Paris')")
-    connection.execute("CREATE TEMP TABLE work (eid INTEGER PRIMARY KEY, contact_id INTEGER, at INTEGER, until_at INTEGER)")
+    connection.execute(
+        "CREATE TEMP TABLE work (eid INTEGER PRIMARY KEY, contact_id INTEGER, at INTEGER, until_at INTEGER)"
+    )
     fill_due_ranges(connection, duration=parse("2d"), time="09:00", zone=1, from_at=0, to_at=86_400_000)
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN UPDATE work AS w SET until_at = {due_sql(1)} WHERE w.eid > 3")]
+    plan = [
+        row[3]
+        for row in connection.execute(
+            f"EXPLAIN QUERY PLAN UPDATE work AS w SET until_at = {due_sql(1)} WHERE w.eid > 3"
+        )
+    ]
     assert any("SEARCH r USING PRIMARY KEY (zone=? AND from_at<?)" in line for line in plan), plan
     assert any("SEARCH c USING INTEGER PRIMARY KEY" in line for line in plan), plan
 

@@ -10,7 +10,15 @@ from flowctl.engine.sandbox import Record, compiled, reason_of, render
 
 CONTACT = Record(
     "contact",
-    {"first_name": None, "city": "<b>Aix</b>", "tags": ["a", "b"], "points": 3.0, "share": 0.5, "nothing": []},
+    {
+        "first_name": None,
+        "city": "<b>Aix</b>",
+        "tags": ["a", "b"],
+        "points": 3.0,
+        "share": 0.5,
+        "nothing": [],
+        "holes": [None],
+    },
 )
 NOW = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 
@@ -21,7 +29,7 @@ def filled(source, *, html=False, **more):
 
 
 def refused(source, **more):
-    with pytest.raises(Exception) as caught:  # noqa: B017 - any of them becomes a reason
+    with pytest.raises(Exception) as caught:
         filled(source, **more)
     reason = reason_of(caught.value)
     assert "\n" not in reason
@@ -40,7 +48,10 @@ def refused(source, **more):
         ("{% for x in contact.first_name %}{{ x }}{% endfor %}.", "."),
         ("{{ contact.tags }} {{ contact.points }} {{ contact.share }}{{ contact.nothing }}", "a, b 3 0.5"),
         ("{{ trigger.items }}{{ trigger.get }}{{ trigger['items'] }}", "2x2"),
-        ("{% for key, value in contact.items() %}{{ key }} {% endfor %}", "first_name city tags points share nothing "),
+        (
+            "{% for key, value in contact.items() %}{{ key }} {% endfor %}",
+            "first_name city tags points share nothing holes ",
+        ),
         ("{{ now.strftime('%d/%m/%Y %H:%M') }}", "01/12/2026 09:30"),
         ("{{ contact.tags|map('upper')|join('/') }}", "A/B"),
         ("{% for t in contact.tags %}{{ loop.index }}{{ t }}{% if not loop.last %};{% endif %}{% endfor %}", "1a;2b"),
@@ -64,7 +75,7 @@ def test_what_templates_may_say(source, text):
         ("{{ contact.nope }}", "missing variable contact.nope"),
         ("{% if contact.nope %}{% endif %}", "missing variable contact.nope"),
         ("{{ nope.x }}", "missing variable nope"),
-        ("{{ none }}", "missing variable: a value is unknown (None)"),
+        ("{{ contact.holes[0] }}", "missing variable: a value is unknown (None)"),
         ("{{ contact }}", "template: the template prints a Record, which is no text"),
         ("{{ 1 / 0 }}", "template: ZeroDivisionError: division by zero"),
         ("{{ '%s' % 1 }}", "template: % formats no text in a message; write values with ~ or {{ }}"),
@@ -75,7 +86,7 @@ def test_reasons(source, reason):
     assert refused(source.replace("{{", "{{- ")) == reason
 
 
-@pytest.mark.parametrize("source", ["{{ contact.first_name }}", "{{ contact.nope }}", "{{ none }}"])
+@pytest.mark.parametrize("source", ["{{ contact.first_name }}", "{{ contact.nope }}", "{{ contact.holes[0] }}"])
 def test_none_is_printed_in_html_no_more_than_in_text(source):
     with pytest.raises(Exception, match="missing variable"):
         filled(source, html=True)

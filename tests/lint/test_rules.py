@@ -52,7 +52,7 @@ def test_registry_and_folder_agree():
 @pytest.mark.parametrize("code", SLUGS)
 def test_a_rule_is_what_the_registry_says(code):
     rule = load(code)
-    assert (rule.CODE, rule.SLUG) == (code, SLUGS[code])
+    assert (code, SLUGS[code]) == (rule.CODE, rule.SLUG)
     assert rule.SEVERITY in ("error", "warning", "info")
     assert (rule.__doc__ or "").startswith(f"{code} {SLUGS[code]}: ")
 

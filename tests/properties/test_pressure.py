@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_a_witness_is_a_walk_that_takes_that_long(graph):
         way = told.witness(count)
         assert len(way) == count
         assert (way[0][1], way[-1][1]) == (0, soonest)
-        for (send, at), (following, then) in zip(way, way[1:], strict=False):
+        for (send, at), (following, then) in itertools.pairwise(way):
             assert then - at == gaps[send][following]
 
 
@@ -104,9 +105,18 @@ def step(inner):
         st.sampled_from(["a", "b", "c", "d"]).map(lambda name: [f"send: {name}"]),
         st.sampled_from(SPANS).map(lambda span: [f"wait: {span}"]),
         st.just(["{send: b, via: {all: [push, email]}}"]),
-        st.tuples(inner, inner).map(lambda two: ["if: {field: country, is: FR}", "then:", *listed(two[0]), "else:", *listed(two[1])]),
+        st.tuples(inner, inner).map(
+            lambda two: ["if: {field: country, is: FR}", "then:", *listed(two[0]), "else:", *listed(two[1])]
+        ),
         st.tuples(st.sampled_from(SPANS), inner, inner).map(
-            lambda said: ["wait_for: {event: seen}", f"timeout: {said[0]}", "then:", *listed(said[1]), "on_timeout:", *listed(said[2])]
+            lambda said: [
+                "wait_for: {event: seen}",
+                f"timeout: {said[0]}",
+                "then:",
+                *listed(said[1]),
+                "on_timeout:",
+                *listed(said[2]),
+            ]
         ),
         st.tuples(st.sampled_from(SPANS), st.sampled_from(SPANS), st.integers(1, 4), inner).map(
             lambda said: [f"repeat: {{every: [{said[0]}, {said[1]}], max: {said[2]}}}", "steps:", *listed(said[3])]
@@ -134,7 +144,14 @@ STEPS = st.recursive(
     max_leaves=6,
 )
 REENTRY = st.sampled_from(
-    ["{}", "{after: 2d}", "{after: 3d, since: entry}", "{after: 1d, while_active: restart}", "{while_active: restart}", "{after: 30h, since: entry}"]
+    [
+        "{}",
+        "{after: 2d}",
+        "{after: 3d, since: entry}",
+        "{after: 1d, while_active: restart}",
+        "{while_active: restart}",
+        "{after: 30h, since: entry}",
+    ]
 )
 
 
@@ -244,7 +261,14 @@ class Run:
 @given(steps=STEPS, reentry=REENTRY, goal=st.booleans(), seed=st.integers(0, 10_000))
 @settings(max_examples=300, deadline=None)
 def test_no_run_sends_more_than_the_bound(steps, reentry, goal, seed):
-    lines = ["workflow: w", "triggers: [{event: seen}]", f"reentry: {reentry}", *(["goal: {event: bought}"] if goal else []), "steps:", *listed(steps)]
+    lines = [
+        "workflow: w",
+        "triggers: [{event: seen}]",
+        f"reentry: {reentry}",
+        *(["goal: {event: bought}"] if goal else []),
+        "steps:",
+        *listed(steps),
+    ]
     text = "\n".join(lines)
     project = load_texts({"flowctl.yaml": SETTINGS, "m.yaml": MESSAGES, "w.yaml": text}, Path())
     assert not project.problems, (text, project.problems)

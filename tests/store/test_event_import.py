@@ -78,7 +78,8 @@ def test_rows_become_typed_facts_by_contact_in_order(load, rows):
 
 def test_importing_again_stores_nothing_twice_with_and_without_ids(load, rows):
     content = "contact,event,at,amount,id\nc1,purchase,2026-07-01,1,e1\nc1,purchase,2026-07-01,1,e2\nc1,purchase,2026-07-01,1,\nc1,purchase,2026-07-01,1,\nc2,purchase,2026-07-01,1,e1\n"
-    assert counts(load(content)[0]) == (4, 1, 0, 0)  # without an id, what agrees in everything is one
+    outcome = load(content)[0]
+    assert (counts(outcome), outcome.repeated) == ((4, 1, 0, 0), 1)  # without an id, what agrees in everything is one
     assert counts(load(content)[0]) == (0, 5, 0, 0)
     assert len(stored(rows)) == 4
     assert all(0 <= dedupe < 2**63 for (dedupe,) in rows("SELECT dedupe FROM events"))

@@ -101,7 +101,9 @@ def is_timed(asked: Any) -> bool:
     if any(name in operators for name in ("within_next", "within_last", "anniversary")):
         return True
     literals = [one for value in operators.values() for one in (value if isinstance(value, list) else [value])]
-    return TODAY in [one for one in literals if isinstance(one, str)] or any(source.from_ == "now" for source in sources(asked))
+    return TODAY in [one for one in literals if isinstance(one, str)] or any(
+        source.from_ == "now" for source in sources(asked)
+    )
 
 
 def moment_probes(field: str, asked: Comparison) -> Iterator[Probe]:
@@ -174,7 +176,9 @@ def _among(operand: Operand, values: list[Any], frame: Frame, *, negated: bool) 
     """`in` as one list, where all of it is written out; None where not."""
     if operand.type in (*DATES, "tags") or any(isinstance(value, From) for value in values):
         return None
-    return opposite(f"{operand.sql} IN {listed([operand_of(value, operand.type, frame).sql for value in values])}", negated=negated)
+    return opposite(
+        f"{operand.sql} IN {listed([operand_of(value, operand.type, frame).sql for value in values])}", negated=negated
+    )
 
 
 def _ordered(operand: Operand, name: str, value: Any, frame: Frame) -> str:
@@ -188,7 +192,9 @@ def _ordered(operand: Operand, name: str, value: Any, frame: Frame) -> str:
         return f"{operand.sql} {sign} {literal(stored_value(day, 'datetime', frame.scope.zone_name))}"
     right = operand_of(value, operand.type, frame)
     if operand.type is None:  # both as JSON has them: SQLite puts any text after any number
-        return f"((typeof({operand.sql}) = 'text') = (typeof({right.sql}) = 'text') AND {operand.sql} {sign} {right.sql})"
+        return (
+            f"((typeof({operand.sql}) = 'text') = (typeof({right.sql}) = 'text') AND {operand.sql} {sign} {right.sql})"
+        )
     return f"{operand.sql} {sign} {right.sql}"
 
 

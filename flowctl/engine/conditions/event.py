@@ -117,7 +117,9 @@ def _where(leaf: EventLeaf, where: Where, frame: Frame) -> str:
     return where_sql(_PROPS, where, types, frame)
 
 
-def where_sql(document: str, where: Where, types: Mapping[str, Any], frame: Frame, *, prefix: str = "", negated: bool = False) -> str:
+def where_sql(
+    document: str, where: Where, types: Mapping[str, Any], frame: Frame, *, prefix: str = "", negated: bool = False
+) -> str:
     """A map from path to what is asked of it, over a JSON document."""
     parts = []
     for path, asked in where.items():
@@ -140,7 +142,9 @@ def _is_set(leaf: EventLeaf) -> bool:
 def _set(leaf: EventLeaf, frame: Frame, *, negated: bool) -> str:
     query = f"SELECT e.contact_id FROM events e WHERE {_which(leaf, frame)}"
     if leaf.sum_ is not None or leaf.count is not None:
-        value, bounds = ("count(*)", leaf.count.bounds()) if leaf.count is not None else (_total(leaf), _sum_bounds(leaf))
+        value, bounds = (
+            ("count(*)", leaf.count.bounds()) if leaf.count is not None else (_total(leaf), _sum_bounds(leaf))
+        )
         test = window.bounded(value, bounds)
         if window.holds(0, bounds):  # who has no such event counts too
             test, negated = f"NOT ({test})", not negated
@@ -164,4 +168,3 @@ def _sum_bounds(leaf: EventLeaf) -> dict[str, float]:
 
 def _asked(leaf: EventLeaf) -> list[Any]:
     return [*leaf.where.values(), *(leaf.last or {}).values()]
-

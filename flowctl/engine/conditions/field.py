@@ -43,7 +43,9 @@ def probes(leaf: FieldLeaf, frame: Frame) -> Iterator[Probe]:
 
 def unsupported(leaf: FieldLeaf, frame: Frame) -> str | None:
     """Why the engine does not run it; None where it does."""
-    outside = [source.from_ for source in sources(leaf) if source.from_ != "now" and not source.from_.startswith("contact.")]
+    outside = [
+        source.from_ for source in sources(leaf) if source.from_ != "now" and not source.from_.startswith("contact.")
+    ]
     if outside and not frame.scope.enrollment:
         return f"`{outside[0]}` only means something inside a workflow"
     return None

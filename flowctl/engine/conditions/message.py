@@ -66,4 +66,3 @@ def _which(leaf: MessageLeaf, frame: Frame, until: str) -> str:
     if leaf.link is not None:
         tests.append(f"m.link = {literal(leaf.link)}")
     return " AND ".join(tests)
-

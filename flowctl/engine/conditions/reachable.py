@@ -29,10 +29,12 @@ def sql(leaf: ReachableLeaf, frame: Frame, *, negated: bool) -> str:
     if leaf.reachable.purpose == "marketing" and channel in _CONSENT_CHANNELS:
         consent = f"n.contact_id = c.id AND n.channel = {name} AND n.purpose = 'marketing' AND n.granted = 1"
         tests.append(f"EXISTS (SELECT 1 FROM consents n WHERE {consent})")
+    # Who unsubscribed from marketing still gets the receipt for what was bought.
+    which = f"s.channel = {name}" + ("" if leaf.reachable.purpose == "marketing" else " AND s.reason <> 'unsubscribed'")
     if frame.full:
-        tests.append(f"c.id NOT IN (SELECT s.contact_id FROM suppressions s WHERE s.channel = {name})")
+        tests.append(f"c.id NOT IN (SELECT s.contact_id FROM suppressions s WHERE {which})")
     else:
-        tests.append(f"NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = c.id AND s.channel = {name})")
+        tests.append(f"NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = c.id AND {which})")
     text = f"({' AND '.join(tests)})"
     return f"NOT {text}" if negated else text  # each part is known: so is the opposite
 

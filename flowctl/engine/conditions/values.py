@@ -141,7 +141,11 @@ def _from(value: From, type_: FieldType | None, frame: Frame) -> Operand:
 def _source(source: str, type_: FieldType | None, frame: Frame) -> Operand:
     root, _, path = source.partition(".")
     if root == "now":
-        return Operand(sql=frame.today, type="date") if type_ == "date" else Operand(sql=":now", type=type_ or "datetime", fixed=True)
+        return (
+            Operand(sql=frame.today, type="date")
+            if type_ == "date"
+            else Operand(sql=":now", type=type_ or "datetime", fixed=True)
+        )
     if root == "contact":
         return _as(column(path, frame), type_, frame)
     document, prefix = DOCUMENTS[root]

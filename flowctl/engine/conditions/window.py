@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from flowctl.engine.conditions.scope import Frame, Scope
 
 # The event that caused the entry and others of the same instant: who came later, by order of arrival.
-_AFTER_CAUSE = (
-    "{alias}.id > (SELECT CAST(substr(n.cause, 7) AS INTEGER) FROM enrollments n WHERE n.id = w.eid AND n.cause LIKE 'event:%')"
-)
+_AFTER_CAUSE = "{alias}.id > (SELECT CAST(substr(n.cause, 7) AS INTEGER) FROM enrollments n WHERE n.id = w.eid AND n.cause LIKE 'event:%')"
 
 
 def since_bounds(since: Duration | str | None, scope: Scope, alias: str, *, events: bool = True) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.steps.wait import set_local_until
+from flowctl.engine.work import HERE
 from flowctl.language.durations import Duration
 from flowctl.language.steps import RepeatStep
 
@@ -26,7 +27,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """`every` counts from the turn's last send really leaving, else from the turn's start, and never ends before its steps did."""
     here = {**batch.here(version, pc), "head": said["targets"]["next"]}
-    at_pc = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    at_pc = f"WHERE {HERE}"
     turn = "(SELECT t.{0} FROM turns t WHERE t.enrollment_id = w.eid AND t.pc = :head)"
     batch.execute(f"UPDATE work AS w SET way = {turn.format('turn')} {at_pc} AND w.woken = 0", **here)
     # After the last turn nothing is waited for.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.work import HERE
+
 if TYPE_CHECKING:
     from flowctl.engine.compiler import Compiler
     from flowctl.engine.runtime import Version
@@ -27,7 +29,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
     batch.execute(
         f"UPDATE work AS w SET way = EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({said['sql']})) "
-        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc",
+        f"WHERE {HERE}",
         **here,
     )
     if said["role"] != "begin":
@@ -35,7 +37,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     then, otherwise = said["targets"]["then"], said["targets"]["else"]
     batch.execute(
         "UPDATE work AS w SET pc = CASE w.way WHEN 1 THEN :then ELSE :otherwise END, woken = 0, way = NULL "
-        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc",
+        f"WHERE {HERE}",
         then=then,
         otherwise=otherwise,
         **here,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from flowctl.engine.work import HERE
+
 if TYPE_CHECKING:
     from flowctl.engine.runtime import Version
     from flowctl.engine.work import Batch
@@ -11,10 +13,10 @@ if TYPE_CHECKING:
 _CREATE = "CREATE TEMP TABLE IF NOT EXISTS changed (contact_id INTEGER PRIMARY KEY, eid INTEGER, old ANY, new ANY, at INTEGER)"
 _CONTACT_ROWS = {
     # The newest enrollment of a contact speaks: its row alone is read.
-    "last": "(SELECT * FROM work WHERE eid IN (SELECT max(eid) FROM work WHERE parked = 0 AND version = :version AND pc = :pc GROUP BY contact_id))",
+    "last": f"(SELECT *, max(w.eid) FROM work w WHERE {HERE} GROUP BY w.contact_id)",
     # All of them together; `n` is how many.
-    "count": "(SELECT contact_id, max(eid) AS eid, max(at) AS at, count(*) AS n, trigger, data, entered_at FROM work "
-    "WHERE parked = 0 AND version = :version AND pc = :pc GROUP BY contact_id)",
+    "count": "(SELECT contact_id, max(eid) AS eid, max(at) AS at, count(*) AS n, trigger, data, entered_at FROM work w "
+    f"WHERE {HERE} GROUP BY contact_id)",
 }
 
 

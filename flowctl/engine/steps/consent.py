@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.work import HERE
 from flowctl.language.steps import ConsentStep
 from flowctl.store import consents
 
@@ -31,7 +32,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """As every other statement of consent: the newest wins."""
     rows = batch.connection.execute(
-        "SELECT DISTINCT contact_id, at FROM work WHERE parked = 0 AND version = :version AND pc = :pc", batch.here(version, pc)
+        f"SELECT DISTINCT contact_id, at FROM work w WHERE {HERE}", batch.here(version, pc)
     ).fetchall()
     statements = [
         consents.Statement(contact_id=contact, channel=said["channel"], granted=said["granted"], at=at, source=said["source"])

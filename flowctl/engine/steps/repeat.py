@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.work import HERE
 from flowctl.language.steps import RepeatStep
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """Count the turn that begins; who is through, or whom `while` sends on, begins anew if they ever come back."""
     here = batch.here(version, pc)
-    at_pc = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    at_pc = f"WHERE {HERE}"
     batch.execute(
         f"UPDATE work AS w SET way = {_TURN} < :max AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({said['while']})) {at_pc}",
         max=said["max"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.work import AT, HERE, PARKED, POSTING, RUNNING, Post
 from flowctl.language.settings import EXPIRE_AFTER
 from flowctl.language.steps import SendStep
 from flowctl.language.steps.send import AllChannels, SameChannel
@@ -61,7 +62,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
 
 def _go_on(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
-    back = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND w.woken = 1"
+    back = f"WHERE {HERE} AND w.woken = 1"
     mine = "FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit"
     touched = batch.execute(
         f"UPDATE work AS w SET way = (SELECT CASE WHEN min(o.state) < 3 THEN 2 ELSE max(o.state IN (3, 5)) END {mine}), "
@@ -77,42 +78,51 @@ def _go_on(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> Non
 
 
 def _arrive(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
-    here = batch.here(version, pc)
-    new = "w.parked = 0 AND w.version = :version AND w.pc = :pc"
-    batch.execute(f"UPDATE work AS w SET visit = visit + 1, way = NULL WHERE {new}", **here)
-    chosen = said["channels"]
     if said["all"]:
-        for channel in chosen:
-            _post(batch, version, pc, said, channel["id"], channel["recipient"], f"({channel['reach']})")
-    else:
-        _choose(batch, version, pc, said)
-        for channel in chosen:
-            _post(batch, version, pc, said, channel["id"], channel["recipient"], f"w.way = {channel['id']}")
-    mine = "EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit)"
-    nobody = f" AND NOT {mine}" if said["all"] else " AND w.way IS NULL"
+        _arrive_on_all(batch, version, pc, said)
+        return
+    here = batch.here(version, pc)
+    # A new visit; who is reachable is posted when the batch is written back.
+    batch.execute(
+        f"UPDATE work AS w SET parked = {POSTING}, visit = visit + 1, due_at = NULL, until_at = w.at + :expire, "
+        f"way = (SELECT CASE {_cases(version, said)} END FROM contacts c WHERE c.id = w.contact_id) WHERE {HERE}",
+        expire=said["expire_ms"],
+        **here,
+    )
+    for channel in said["channels"]:
+        batch.posts[version.id, pc, channel["id"]] = Post(
+            message=said["message_id"], marketing=said["marketing"], priority=version.priority, recipient=channel["recipient"]
+        )
+    if batch.execute(f"UPDATE work AS w SET parked = {RUNNING}, until_at = NULL WHERE {AT} AND w.parked = {POSTING} AND w.way IS NULL", **here):
+        batch.note(version, pc, "skipped", "json_object('reason', 'unreachable')")
+        batch.move(version, pc, said["targets"]["skipped"])
+
+
+def _arrive_on_all(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    here = batch.here(version, pc)
+    batch.execute(f"UPDATE work AS w SET visit = visit + 1, way = NULL WHERE {HERE}", **here)
+    for channel in said["channels"]:
+        _post(batch, version, pc, said, channel["id"], channel["recipient"], f"({channel['reach']})")
+    nobody = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit)"
     batch.note(version, pc, "skipped", "json_object('reason', 'unreachable')", where=nobody)
     batch.move(version, pc, said["targets"]["skipped"], nobody)
     batch.note(version, pc, "send")
     batch.sends += batch.execute(
-        f"UPDATE work AS w SET parked = 1, due_at = NULL, until_at = w.at + :expire WHERE {new}", expire=said["expire_ms"], **here
+        f"UPDATE work AS w SET parked = {PARKED}, due_at = NULL, until_at = w.at + :expire WHERE {HERE}", expire=said["expire_ms"], **here
     )
 
 
-def _choose(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+def _cases(version: Version, said: dict[str, Any]) -> str:
     """The first reachable channel, or the one that an earlier step used where it is still reachable."""
-    cases = " ".join(f"WHEN {channel['reach']} THEN {channel['id']}" for channel in said["channels"])
+    used = ""
     if said["same_as"]:
         earlier = version.steps[said["same_as"]]
         used = (
             f"(SELECT o.channel FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc IN ({earlier}, {earlier + 1}) "  # noqa: S608 - positions
             "AND o.state IN (3, 5) ORDER BY o.visit DESC, o.id DESC LIMIT 1)"
         )
-        cases = " ".join(f"WHEN {used} = {channel['id']} AND {channel['reach']} THEN {channel['id']}" for channel in said["channels"])
-    batch.execute(
-        f"UPDATE work AS w SET way = (SELECT CASE {cases} END FROM contacts c WHERE c.id = w.contact_id) "
-        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc",
-        **batch.here(version, pc),
-    )
+    tests = ((f"{used} = {channel['id']} AND " if used else "") + channel["reach"] for channel in said["channels"])
+    return " ".join(f"WHEN {test} THEN {channel['id']}" for test, channel in zip(tests, said["channels"], strict=True))
 
 
 def _post(batch: Batch, version: Version, pc: int, said: dict[str, Any], channel: int, recipient: str, where: str) -> None:
@@ -121,7 +131,7 @@ def _post(batch: Batch, version: Version, pc: int, said: dict[str, Any], channel
         "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
         f"expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, {channel}, :message, {recipient}, :marketing, :priority, "
         "w.at, w.at + :expire, w.at FROM work w JOIN contacts c ON c.id = w.contact_id "
-        f"WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND {where} "
+        f"WHERE {HERE} AND {where} "
         "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
         message=said["message_id"],
         marketing=said["marketing"],

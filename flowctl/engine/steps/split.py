@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.conditions.literal import literal
+from flowctl.engine.work import HERE
 from flowctl.language.steps import SplitStep
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     hashed = f"((SELECT c._seed FROM contacts c WHERE c.id = w.contact_id) * {multiplier} + {increment}) % 2147483647 % {_PARTS}"
     cases = " ".join(f"WHEN {index} THEN {literal(path)}" for index, path in enumerate(paths))
     ends = " ".join(f"WHEN w.way < {end} THEN {index}" for index, (_, end) in enumerate(said["shares"]))
-    here = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    here = f"WHERE {HERE}"
     drawn = str(paths.index(forced)) if forced in paths else None
     batch.execute(f"UPDATE work AS w SET way = {drawn or hashed} {here}", **batch.here(version, pc))
     if drawn is None:

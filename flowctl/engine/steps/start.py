@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowctl.engine.conditions.literal import literal
 from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import operand_of
+from flowctl.engine.work import HERE
 from flowctl.language.steps import StartStep
 from flowctl.language.steps import walk as walk_steps
 
@@ -39,7 +40,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         "INSERT INTO entries (contact_id, workflow, at, cause, trigger, data, step) SELECT w.contact_id, :workflow, w.at, "
         "'start:' || w.eid || ':' || w.pc || ':' || w.visit || ':' || w.at, json_object('workflow', :by, 'at', w.at), "
         f"json_object('input', {said['inputs']}), :step FROM work w JOIN contacts c ON c.id = w.contact_id "
-        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc ON CONFLICT (workflow, contact_id, cause) DO NOTHING",
+        f"WHERE {HERE} ON CONFLICT (workflow, contact_id, cause) DO NOTHING",
         workflow=said["workflow"],
         by=version.workflow,
         step=said["at_step"],

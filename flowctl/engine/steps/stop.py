@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.finish import end
 from flowctl.engine.runtime import EXITED
+from flowctl.engine.work import HERE
 from flowctl.language.steps import StopStep
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
     rows = (
         "SELECT e.id, max(w.at) FROM work w JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow AND e.ended_at IS NULL "
-        "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc GROUP BY e.id"
+        f"WHERE {HERE} GROUP BY e.id"
     )
     batch.facts += end(batch.connection, rows, EXITED, "stopped", batch.now, workflow=said["workflow"], **here)
     batch.execute("DELETE FROM work WHERE eid IN (SELECT eid FROM ending)")

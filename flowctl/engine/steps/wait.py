@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.localtime import due_sql, fill_due_ranges
+from flowctl.engine.work import HERE
 from flowctl.language.durations import Duration
 from flowctl.language.steps.wait import Spread, WaitStep
 
@@ -34,13 +35,13 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     _set_until(batch, version, pc, said)
     batch.move(version, pc, said["targets"]["next"], " AND w.until_at <= :now", ", at = w.until_at")
     batch.execute(
-        "UPDATE work AS w SET parked = 1, due_at = until_at WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc", **here
+        f"UPDATE work AS w SET parked = 1, due_at = until_at WHERE {HERE}", **here
     )
 
 
 def _set_until(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
-    new = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND w.woken = 0"
+    new = f"WHERE {HERE} AND w.woken = 0"
     if "spread" in said:
         low, width, multiplier, increment = said["spread"]
         batch.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.steps.wait import set_local_until
+from flowctl.engine.work import HERE
 from flowctl.language.durations import Duration
 from flowctl.language.steps import WaitForStep
 
@@ -32,13 +33,13 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """Look on arrival and whenever woken; a fact exactly at the time-out wins."""
     here = batch.here(version, pc)
-    new = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc AND w.woken = 0"
+    new = f"WHERE {HERE} AND w.woken = 0"
     timeout = Duration(*said["timeout"])
     if timeout.is_calendar:
         set_local_until(batch, version, timeout, None, new, here)
     else:
         batch.execute("UPDATE work AS w SET until_at = w.at + :ms " + new, ms=timeout.ms, **here)
-    at_pc = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    at_pc = f"WHERE {HERE}"
     batch.execute(
         f"UPDATE work AS w SET found_at = (SELECT {said['found']} FROM contacts c WHERE c.id = w.contact_id) {at_pc}", **here
     )

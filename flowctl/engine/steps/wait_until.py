@@ -9,6 +9,7 @@ from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import operand_of
 from flowctl.engine.localtime import instant, local_plus
 from flowctl.engine.slots import Slots
+from flowctl.engine.work import HERE
 from flowctl.language.durations import Duration
 from flowctl.language.steps import WaitUntilStep
 from flowctl.language.steps.wait_until import UntilBestTime, UntilDate, UntilField, UntilSlot
@@ -54,7 +55,7 @@ def _field(until: UntilField, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """Unknown and past values go their own ways; the others park until their time."""
     here = batch.here(version, pc)
-    at_pc = "WHERE w.parked = 0 AND w.version = :version AND w.pc = :pc"
+    at_pc = f"WHERE {HERE}"
     if "date" in said:
         batch.execute(f"UPDATE work AS w SET until_at = max(w.at, :due) {at_pc} AND w.woken = 0", due=said["date"], **here)
     elif "slot" in said:

@@ -22,7 +22,11 @@ def render(report: Report, folder: str) -> str:
 
 def _command(problem: Problem, folder: str) -> str:
     place = problem.place
-    where = {"file": normpath(f"{folder}/{place.path}" if folder else place.path), "line": place.line, "endLine": place.end_line}
+    where = {
+        "file": normpath(f"{folder}/{place.path}" if folder else place.path),
+        "line": place.line,
+        "endLine": place.end_line,
+    }
     if place.line == place.end_line:  # columns of several lines mean nothing there; the end is inclusive
         where |= {"col": place.column, "endColumn": max(place.column, place.end_column - 1)}
     where["title"] = f"{problem.code} {problem.slug}"

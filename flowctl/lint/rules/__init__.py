@@ -90,7 +90,11 @@ def codes(names: Sequence[str], where: str) -> set[str]:
     Raises:
         UsageFailure: nothing is named so; `where` says who said it.
     """
-    by_name = {**{code: {code} for code in SLUGS}, **{slug.upper(): {code} for code, slug in SLUGS.items()}, "ALL": set(SLUGS)}
+    by_name = {
+        **{code: {code} for code in SLUGS},
+        **{slug.upper(): {code} for code, slug in SLUGS.items()},
+        "ALL": set(SLUGS),
+    }
     for code in SLUGS:
         by_name.setdefault(code[:3], set()).add(code)
     found: set[str] = set()

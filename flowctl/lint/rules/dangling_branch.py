@@ -86,7 +86,13 @@ def _in_tail(journey: Journey, steps: Sequence[Step]) -> Iterator[Problem]:
 
 
 def _dangles(branch: Sequence[Step]) -> bool:
-    return bool(branch) and not goes_on(branch) and falls_through(branch) and not isinstance(branch[-1], StartStep) and not branches(branch[-1])
+    return (
+        bool(branch)
+        and not goes_on(branch)
+        and falls_through(branch)
+        and not isinstance(branch[-1], StartStep)
+        and not branches(branch[-1])
+    )
 
 
 def _finding(journey: Journey, end: Step, other: Step) -> Problem:

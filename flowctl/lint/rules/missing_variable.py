@@ -68,8 +68,21 @@ CODE = "CNT003"
 SLUG = "missing-variable"
 SEVERITY: Severity = "error"
 
-ROOTS = ("contact", "trigger", "data", "input", "now", "events", "survey_url", "coupon", "unsubscribe_url", "preferences_url")
-OF_JINJA = frozenset({"range", "dict", "lipsum", "cycler", "joiner", "namespace", "true", "false", "none", "True", "False", "None"})
+ROOTS = (
+    "contact",
+    "trigger",
+    "data",
+    "input",
+    "now",
+    "events",
+    "survey_url",
+    "coupon",
+    "unsubscribe_url",
+    "preferences_url",
+)
+OF_JINJA = frozenset(
+    {"range", "dict", "lipsum", "cycler", "joiner", "namespace", "true", "false", "none", "True", "False", "None"}
+)
 ALWAYS_KNOWN = frozenset({"id", "created_at"})
 ADDRESS = {"email": "email", "sms": "phone", "whatsapp": "phone"}
 SAMPLE_DEPTH_MAX = 20
@@ -103,7 +116,14 @@ def _in_text(text: Text, names: _Names, journeys: Sequence[Journey], step: str) 
     template = read(text.value)
     if template.fault:
         place = text.place_at(template.fault_offset, "")
-        yield Problem(code=CODE, slug=SLUG, severity=SEVERITY, message=f"this template cannot be read: {template.fault.rstrip('.')}", place=place, step=step)
+        yield Problem(
+            code=CODE,
+            slug=SLUG,
+            severity=SEVERITY,
+            message=f"this template cannot be read: {template.fault.rstrip('.')}",
+            place=place,
+            step=step,
+        )
     told: set[tuple[str, ...]] = set()
     for use in template.uses:
         fault = None if use.chain in told else names.fault(use, text.channel, journeys)
@@ -153,14 +173,28 @@ class _Names:
             case _ if root in ROOTS:
                 return None
             case _:
-                bare = next((f"{source}.{root}" for source in ("contact", "trigger") if self._is_provided(source, root, journeys)), "")
+                bare = next(
+                    (
+                        f"{source}.{root}"
+                        for source in ("contact", "trigger")
+                        if self._is_provided(source, root, journeys)
+                    ),
+                    "",
+                )
                 near = bare or nearest(root, ROOTS)
-                return _Fault(f"nothing provides `{root}`" + (f"; did you mean `{near}`?" if near else ""), f"there is {listed(ROOTS)}")
+                return _Fault(
+                    f"nothing provides `{root}`" + (f"; did you mean `{near}`?" if near else ""),
+                    f"there is {listed(ROOTS)}",
+                )
 
     def _is_provided(self, source: str, name: str, journeys: Sequence[Journey]) -> bool:
-        return name in self.fields if source == "contact" else any(name in self._sources("trigger", journey)[0] for journey in journeys)
+        return (
+            name in self.fields
+            if source == "contact"
+            else any(name in self._sources("trigger", journey)[0] for journey in journeys)
+        )
 
-    def _named(self, name: str | None, kind: str, known: Any) -> _Fault | None:  # noqa: ANN401 - any collection of names
+    def _named(self, name: str | None, kind: str, known: Any) -> _Fault | None:
         if name is None or name in known or (kind == "event" and not self.project.settings_sound):
             return None
         near = nearest(name, known)
@@ -173,16 +207,25 @@ class _Names:
                 return None
             near = nearest(name, self.fields)
             hint = f"; did you mean `contact.{near}`?" if near else ""
-            return _Fault(f"no contact field is named `{name}`{hint}", "declare it in flowctl.yaml under `contacts: {fields: …}`, or mend the name")
+            return _Fault(
+                f"no contact field is named `{name}`{hint}",
+                "declare it in flowctl.yaml under `contacts: {fields: …}`, or mend the name",
+            )
         declared = self.project.settings.contacts.fields.get(name)
-        is_sure = name in ALWAYS_KNOWN or ADDRESS.get(channel) == name or (declared is not None and declared.default is not None)
+        is_sure = (
+            name in ALWAYS_KNOWN
+            or ADDRESS.get(channel) == name
+            or (declared is not None and declared.default is not None)
+        )
         return None if is_sure or use.is_guarded else _unknown(use, "of a contact it may be unknown")
 
     def _of_journeys(self, use: Use, journeys: Sequence[Journey]) -> _Fault | None:
         """A value that each of the workflows that send the text must provide."""
         root, name = use.chain[0], use.chain[1]
         told = [(journey, *self._sources(root, journey)) for journey in journeys]
-        lacking = [journey for journey, sure, maybe in told if name not in sure and name not in maybe and ANY not in maybe]
+        lacking = [
+            journey for journey, sure, maybe in told if name not in sure and name not in maybe and ANY not in maybe
+        ]
         if len(lacking) == len(told):
             known = sorted({one for _, sure, maybe in told for one in (*sure, *maybe)} - {ANY})
             near = nearest(name, known)
@@ -193,7 +236,11 @@ class _Names:
         if use.is_guarded:
             return None
         if lacking:
-            related = (Related(place=lacking[0].workflow.place_of("workflow"), label=f"sends it too, and has no `{root}.{name}`"),)
+            related = (
+                Related(
+                    place=lacking[0].workflow.place_of("workflow"), label=f"sends it too, and has no `{root}.{name}`"
+                ),
+            )
             return _unknown(use, f"`{lacking[0].name}` does not provide it", related)
         unsure = [journey for journey, sure, _ in told if name not in sure]
         if unsure:
@@ -225,7 +272,11 @@ class _Names:
                     missing = _missing_in(self.project.bodies.get(path, ""), use.chain[2:])
                     if missing:
                         related = (Related(place=step.fetch.place_of("sample"), label="the sample"),)
-                        return _Fault(f"the sample `{path}` has no `{missing}`", "mend the name, or the sample where it is out of date", related)
+                        return _Fault(
+                            f"the sample `{path}` has no `{missing}`",
+                            "mend the name, or the sample where it is out of date",
+                            related,
+                        )
         return None
 
 
@@ -244,7 +295,11 @@ _WHY = {
 
 def _unknown(use: Use, why: str, related: tuple[Related, ...] = ()) -> _Fault:
     name = ".".join(use.chain)
-    return _Fault(f"`{name}` has no `default`: {why}", f'write `{{{{ {name} | default("…") }}}}`, or `{{% if {name} %}}…{{% endif %}}`', related)
+    return _Fault(
+        f"`{name}` has no `default`: {why}",
+        f'write `{{{{ {name} | default("…") }}}}`, or `{{% if {name} %}}…{{% endif %}}`',
+        related,
+    )
 
 
 def _missing_in(sample: str, path: Sequence[str]) -> str:
@@ -260,4 +315,3 @@ def _missing_in(sample: str, path: Sequence[str]) -> str:
             return "" if part in ("items", "keys", "values", "get") else ".".join(path[: index + 1])
         here = here[part]
     return ""
-

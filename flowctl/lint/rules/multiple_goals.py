@@ -64,7 +64,9 @@ def check(context: Context) -> Iterator[Problem]:
     for journey in context.journeys:
         goal = journey.workflow.goal
         if goal is not None and isinstance(goal.condition, AnyOf):
-            aims = list(dict.fromkeys(aim for part in goal.condition.any_ for leaf in leaves(part) if (aim := _aim(leaf))))
+            aims = list(
+                dict.fromkeys(aim for part in goal.condition.any_ for leaf in leaves(part) if (aim := _aim(leaf)))
+            )
             if len(aims) > 1:
                 yield Problem(
                     code=CODE,
@@ -81,7 +83,14 @@ def check(context: Context) -> Iterator[Problem]:
 
 def _aim(leaf: Leaf) -> str:
     """What a leaf pursues, in a word; empty where it only limits another."""
-    name = {"event": "event", "field": "field", "segment": "segment", "workflow": "workflow", "survey": "survey", "inside": "inside"}.get(leaf.subject)
+    name = {
+        "event": "event",
+        "field": "field",
+        "segment": "segment",
+        "workflow": "workflow",
+        "survey": "survey",
+        "inside": "inside",
+    }.get(leaf.subject)
     if leaf.subject == "message":
         return "an answer to a message"
     return f"{leaf.subject} `{getattr(leaf, name)}`" if name else ""
@@ -93,7 +102,11 @@ def _parting(journey: Journey, step: Step) -> Problem | None:
         return None
     pursued: list[dict[str, WaitForStep]] = []
     for _, branch in branches(step):
-        events = {one.wait_for.event: one for one in walk(branch) if isinstance(one, WaitForStep) and isinstance(one.wait_for, EventLeaf)}
+        events = {
+            one.wait_for.event: one
+            for one in walk(branch)
+            if isinstance(one, WaitForStep) and isinstance(one.wait_for, EventLeaf)
+        }
         if events:
             pursued.append(events)
     for index, mine in enumerate(pursued):

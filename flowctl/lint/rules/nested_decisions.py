@@ -73,7 +73,9 @@ def check(context: Context) -> Iterator[Problem]:
             severity=SEVERITY,
             message=f"`{journey.name}` is hard to follow: its decisions and levels add to {total}, the limit is {most}",
             place=journey.workflow.place_of("workflow"),
-            related=tuple(Related(place=spot(step), label=f"adds {cost}: {cost - 1} levels deep") for cost, step in dearest),
+            related=tuple(
+                Related(place=spot(step), label=f"adds {cost}: {cost - 1} levels deep") for cost, step in dearest
+            ),
             help="end early with `exit` instead of nesting, join conditions with `all:`, or move a branch into a workflow of its own",
             step=journey.name,
         )

@@ -65,6 +65,8 @@ def check(context: Context) -> Iterator[Problem]:
         severity=SEVERITY,
         message=f"nobody could unsubscribe from {count}: the project has no `public_url`",
         place=settings.place_of("project"),
-        related=tuple(Related(place=mail.place_of_key("email"), label="refused when it is to leave") for mail in mails[:SHOWN_MAX]),
+        related=tuple(
+            Related(place=mail.place_of_key("email"), label="refused when it is to leave") for mail in mails[:SHOWN_MAX]
+        ),
         help="add `public_url: https://news.example.com`, where `flowctl serve` will be reached; the headers then come by themselves",
     )

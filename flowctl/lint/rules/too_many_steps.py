@@ -81,7 +81,9 @@ def _help(journey: Journey, context: Context) -> str:
     if module is None:
         return "split it into workflows with one aim each, and hand over with `start`"
     name = _free_name(journey.name, context)
-    at_end = "in their place" if module.is_end else f"in their place, behind a `wait` that lasts until `{name}` is through"
+    at_end = (
+        "in their place" if module.is_end else f"in their place, behind a `wait` that lasts until `{name}` is through"
+    )
     return (
         f"{module.described} are {module.size} steps that stand for themselves: move them to a workflow `{name}` with "
         f"`triggers: [{{manual: true}}]`, and put `- start: {name}` {at_end}"

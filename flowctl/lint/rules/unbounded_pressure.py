@@ -76,7 +76,9 @@ def _round(journey: Journey, found: Bound) -> Problem:
     nodes = sorted(found.cycle, key=lambda node: node.place)
     first, step = nodes[0], _step(nodes[0])
     rest = _resting_place(found, nodes[-1])
-    related = (Related(place=spot(rest), label="whoever rests here is sent back to the start"),) if rest is not None else ()
+    related = (
+        (Related(place=spot(rest), label="whoever rests here is sent back to the start"),) if rest is not None else ()
+    )
     return Problem(
         code=CODE,
         slug=SLUG,

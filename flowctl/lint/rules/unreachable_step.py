@@ -84,11 +84,17 @@ def _reached(journey: Journey, context: Context) -> set[int]:
     return {id(program.instructions[pc].step) for pc in seen}
 
 
-def _first_unreached(journey: Journey, steps: Sequence[Step], reached: set[int], above: Step | None) -> Iterator[Problem]:
+def _first_unreached(
+    journey: Journey, steps: Sequence[Step], reached: set[int], above: Step | None
+) -> Iterator[Problem]:
     before = above
     for step in steps:
         if id(step) not in reached:
-            related = (Related(place=spot(before), label=_why(before, is_above=before is above)),) if before is not None else ()
+            related = (
+                (Related(place=spot(before), label=_why(before, is_above=before is above)),)
+                if before is not None
+                else ()
+            )
             yield Problem(
                 code=CODE,
                 slug=SLUG,

@@ -76,7 +76,14 @@ BUDGETS: dict[str, tuple[Rate, ...]] = {
         ALL: ("2 per 24h", "5 per 7d"),
     }.items()
 }
-_NAMES = {"email": "e-mails", "sms": "SMS", "whatsapp": "WhatsApp messages", "push": "push messages", "web_push": "web push messages", ALL: "messages"}
+_NAMES = {
+    "email": "e-mails",
+    "sms": "SMS",
+    "whatsapp": "WhatsApp messages",
+    "push": "push messages",
+    "web_push": "web push messages",
+    ALL: "messages",
+}
 
 
 def check(context: Context) -> Iterator[Problem]:
@@ -92,7 +99,11 @@ def check(context: Context) -> Iterator[Problem]:
             found = bound(journey, channels)
             if found is None or found.is_unbounded:
                 continue
-            exceeded = [rate for rate in rates if found.can_exceed(rate.count) and found.most(rate.per.elapsed_ms, rate.count + 1) > rate.count]
+            exceeded = [
+                rate
+                for rate in rates
+                if found.can_exceed(rate.count) and found.most(rate.per.elapsed_ms, rate.count + 1) > rate.count
+            ]
             if exceeded:
                 reported.add(channel)
                 yield _finding(journey, channel, found, exceeded, is_cap=is_cap)
@@ -147,4 +158,8 @@ def _help(name: str, found: Bound, channel: str, *, is_cap: bool) -> str:
         advice += ", or the gap in `reentry:`"
     if found.graph.has_loops or any(node.turns for node in found.graph.nodes):
         advice += ", or `every` of its `repeat`"
-    return advice if is_cap else f"{advice}; and declare a cap: `pressure: {{{channel}: [{', '.join(map(str, BUDGETS[channel]))}]}}` in flowctl.yaml"
+    return (
+        advice
+        if is_cap
+        else f"{advice}; and declare a cap: `pressure: {{{channel}: [{', '.join(map(str, BUDGETS[channel]))}]}}` in flowctl.yaml"
+    )

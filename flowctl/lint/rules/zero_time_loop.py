@@ -140,7 +140,11 @@ def _finding(round_: list[tuple[Journey, StartStep]]) -> Problem:
     (first, step), *others = round_
     names = [journey.name for journey, _ in round_]
     refusing = next((journey.name for journey, _ in round_ if journey.workflow.reentry.while_active == "ignore"), None)
-    note = f"today the `reentry` of `{refusing}` refuses the second start; nothing else stops the round" if refusing else ""
+    note = (
+        f"today the `reentry` of `{refusing}` refuses the second start; nothing else stops the round"
+        if refusing
+        else ""
+    )
     message = "starts itself" if len(round_) == 1 else "start each other"
     return Problem(
         code=CODE,
@@ -149,7 +153,9 @@ def _finding(round_: list[tuple[Journey, StartStep]]) -> Problem:
         confidence="possible" if refusing else "proved",
         message=f"{' and '.join(f'`{name}`' for name in names)} {message} round and round, and no time passes",
         place=spot(step),
-        related=tuple(Related(place=spot(other), label=f"`{journey.name}` goes on to the next") for journey, other in others),
+        related=tuple(
+            Related(place=spot(other), label=f"`{journey.name}` goes on to the next") for journey, other in others
+        ),
         detail=(f"   {' → '.join([*names, names[0]])}",),
         help="put a `wait` before one of the `start` steps, or take one of them out",
         note=note,
