@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
 from bench.ratio import Ratio
-from bench.stores import NOW, build
+from bench.stores import NOW, copied
 from flowctl.engine.conditions import Scope, full_sql, probes, sql
 from flowctl.engine.observe import advance_cursors, judge_in_full, new_facts, observe
 from flowctl.engine.segments import SegmentPlan
@@ -23,12 +21,14 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from flowctl.store.database import Store
+
 LARGE = int(os.environ.get("FLOWCTL_BENCH_CONTACTS", "1000000"))
 MEDIUM = LARGE // 100
 SMALL = LARGE // 1000
 EVENTS_EACH = 5
 CHANGED = 1000
-SLICE_MS = 1000  # short: what grows out of a window of years of history is work too, and more of it where there are more contacts
+SLICE_MS = 20
 IDLE_GOAL = 1.5
 # Spread over a store a hundred times as large, each changed contact has pages of its own in five trees; the whole tick is held to 2.
 CHANGED_GOAL = 5.0
@@ -52,8 +52,7 @@ SEGMENTS: dict[str, dict[str, object]] = {
 
 def run() -> list[Ratio]:
     """Idle slices at the largest store against the smallest; the same changes at the largest against a hundredth of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        large, medium, small = (_measured(Path(folder), contacts) for contacts in (LARGE, MEDIUM, SMALL))
+    large, medium, small = (_measured(contacts) for contacts in (LARGE, MEDIUM, SMALL))
     detail = f"10 segments, {LARGE} contacts: in full {large.full_s:.1f} s, idle {large.idle_s * 1e3:.2f} ms, {CHANGED} changed "
     detail += f"{large.changed_s * 1e3:.0f} ms; {MEDIUM} contacts: {medium.changed_s * 1e3:.0f} ms"
     return [
@@ -70,9 +69,13 @@ class _Measured:
     changed_s: float
 
 
-def _measured(folder: Path, contacts: int) -> _Measured:
+def _measured(contacts: int) -> _Measured:
     """Best times of one store."""
-    store = open_store(build(folder / str(contacts), contacts=contacts, events=contacts * EVENTS_EACH), create=False)
+    with copied(contacts=contacts, events=contacts * EVENTS_EACH) as path:
+        return _on(open_store(path, create=False), contacts)
+
+
+def _on(store: Store, contacts: int) -> _Measured:
     connection = store.connection
     plans, full_s = _declare(connection)
     idle_s = min(_slices(connection, plans, lambda _: None))

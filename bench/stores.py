@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from flowctl.engine.apply import apply
@@ -14,7 +19,6 @@ from flowctl.store.fields import declare
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
 
 NOW = 1_772_445_600_000  # 2026-03-02T10:00Z, a Monday
 DAY_MS = 86_400_000
@@ -112,6 +116,29 @@ def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> 
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
     return path
+
+
+@contextmanager
+def copied(*, contacts: int, events: int) -> Iterator[Path]:
+    """A copy to write to of a store that is built once a run; it is gone afterwards."""
+    path = _built(contacts, events)
+    copy = path.with_name(f"copy-{time.monotonic_ns()}.db")
+    shutil.copyfile(path, copy)
+    try:
+        yield copy
+    finally:
+        for left in copy.parent.glob(f"{copy.name}*"):
+            left.unlink()
+
+
+@cache
+def _built(contacts: int, events: int) -> Path:
+    return build(Path(_folder().name) / f"{contacts}-{events}", contacts=contacts, events=events)
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="flowctl-bench-")
 
 
 def write_project(folder: Path) -> None:

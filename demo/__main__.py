@@ -66,11 +66,14 @@ def files() -> None:
         "Files are checked before anything runs",
         "Two slips of the hand in two files; every fault is shown where it stands:",
     )
-    with spoilt("second-purchase/second-purchase.yaml", "wait: 7d", "wait: 7"):
-        with spoilt("reactivation/reactivation.yaml", "enters: lapsed", "enters: lapsd"):
-            run("flowctl validate", expect=1)
+    one = spoilt("second-purchase/second-purchase.yaml", "wait: 7d", "wait: 7")
+    other = spoilt("reactivation/reactivation.yaml", "enters: lapsed", "enters: lapsd")
+    with one, other:
+        run("flowctl validate", expect=1)
     run("flowctl validate")
     run("flowctl lint")
+    heading("Journeys have tests", "Scenarios on the real engine, in memory, with a virtual clock; for CI, and before anything is live.")
+    run("flowctl test")
 
 
 def release() -> None:

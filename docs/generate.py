@@ -1,4 +1,4 @@
-"""Writes what the docs take from the code: the command tables of README.md and docs/commands.md. `--check` only compares."""
+"""Writes what the docs take from the code: the tables of README.md, docs/commands.md, docs/rules. `--check` only compares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HELP_COLUMNS = 100
 
 def generate(arguments: list[str]) -> int:
     """Write the files, or with --check say which are out of step."""
-    wanted = {README: readme(README.read_text(encoding="utf-8")), COMMANDS: command_pages()}
+    wanted = {README: readme(README.read_text(encoding="utf-8")), COMMANDS: command_pages(), **rule_pages()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in arguments:
@@ -29,6 +29,13 @@ def generate(arguments: list[str]) -> int:
         print("docs out of step: run `make format`")
         return 1
     return 0
+
+
+def rule_pages() -> dict[Path, str]:
+    """The page of every lint rule, from its docstring, and their index."""
+    from flowctl.lint.pages import pages
+
+    return {ROOT / "docs" / "rules" / name: text for name, text in pages().items()}
 
 
 def readme(text: str) -> str:

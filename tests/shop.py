@@ -103,14 +103,21 @@ class Shop:
         self.now = NOW
         if not is_new:
             (self.now,) = self.connection.execute("SELECT value FROM cursors WHERE name = 'tick'").fetchone()
-            self.people = [contact_id for (contact_id,) in self.connection.execute("SELECT id FROM contacts ORDER BY id")]
+            self.people = [
+                contact_id for (contact_id,) in self.connection.execute("SELECT id FROM contacts ORDER BY id")
+            ]
             return
         apply(self.store, self.project, commit="abc1234", now=NOW)
         with transaction(self.connection):
             self.people = [self._person(number) for number in range(people)]
 
     def _person(self, number):
-        values = {"key": f"k{number}", "email": f"k{number}@example.com", "first_name": f"Name{number}", "created_at": NOW - DAY}
+        values = {
+            "key": f"k{number}",
+            "email": f"k{number}@example.com",
+            "first_name": f"Name{number}",
+            "created_at": NOW - DAY,
+        }
         contact_id = contacts.create(self.connection, values, origin=contacts.IMPORTED, now=NOW - DAY)
         said = consents.Statement(contact_id=contact_id, channel="email", granted=True, at=NOW - DAY, source="test")
         consents.record(self.connection, [said], now=NOW - DAY)

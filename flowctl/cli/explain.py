@@ -105,17 +105,17 @@ def _draw(story: Timeline) -> None:
         for each in story.entries
     ]
     lines += [(local(each.due_at, story.zone) or "now", *_waiting(each)) for each in story.pending]
+    room = columns - WHEN_COLUMNS - max((len(where) for *_, where in lines), default=0) - 2
     for when, what, seen, where in lines:
         text = render.printable(f"{what}: {seen}" if seen else what)
-        room = columns - WHEN_COLUMNS - len(where) - 2
         moment = when if when != before else ""
         before = when
         if len(text) <= room:
-            print(f"{moment:<{WHEN_COLUMNS}}{text:<{room}}  {_dim(where)}".rstrip())
+            print(f"{moment:<{WHEN_COLUMNS}}{text:<{max(room, 0)}}  {_dim(where)}".rstrip())
         else:
             print(f"{moment:<{WHEN_COLUMNS}}{text}")
             if where:
-                print(f"{'':<{WHEN_COLUMNS}}  {_dim(where)}")
+                print(f"{'':<{WHEN_COLUMNS + max(room, 0)}}  {_dim(where)}")
 
 
 def _dim(text: str) -> str:
@@ -139,7 +139,12 @@ def sentence(entry: Entry) -> str:
 
 
 def _branch(entry: Entry) -> str:
-    holds = entry.detail.get("way") == "then"
+    way = entry.detail.get("way")
+    if entry.step is not None and entry.step.op == "split":
+        return f"drawn to path {way}"
+    if entry.step is not None and entry.step.op == "repeat":
+        return "another turn begins" if way == "turn" else "the last turn is over"
+    holds = way == "then"
     if entry.step is not None and entry.step.role == "when":
         return "let through by its `when`" if holds else "passed over by its `when`"
     return "the condition holds" if holds else "the condition does not hold"
@@ -147,7 +152,8 @@ def _branch(entry: Entry) -> str:
 
 def values(entry: Entry) -> str:
     """The values seen, as `name value, name value`; a change as `old → new`."""
-    said = {name: value for name, value in entry.detail.items() if name not in _TOLD}
+    told = _TOLD | {"to"} if entry.kind == "sent" else _TOLD
+    said = {name: value for name, value in entry.detail.items() if name not in told}
     if "new" in said:
         old, new = said.pop("old", None), said.pop("new")
         change = f"{'unknown' if old is None else old} → {'unknown' if new is None else new}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command, get_group
+from typer.main import get_command, get_group, get_install_completion_arguments
 
 from flowctl import __version__
 from flowctl.cli import failure
@@ -134,6 +134,7 @@ def _command() -> Any:
     group.commands = {
         name: TyperCommand(name, help=line, rich_markup_mode=None) for name, (_, _, line) in COMMANDS.items()
     }
+    group.params.extend(get_install_completion_arguments())
     return group
 
 

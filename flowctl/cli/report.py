@@ -30,7 +30,9 @@ def command(
             help="One workflow, step by step; all of them in one line each where it is left out.", show_default=False
         ),
     ] = "",
-    version: Annotated[int | None, typer.Option("--version", min=1, help="Only those who entered this version.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Only those who entered this version.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Show funnel, conversion and messages of the workflows.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowctl.engine.runtime import Runtime
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_NUMBERS = frozenset({"port", "connections"})
 _PRIVATE = 0o077  # bits of a mode that let others in
 
 
@@ -43,13 +44,17 @@ def resolved(said: Any, environ: Mapping[str, str]) -> Any:
         Failure: a variable is not set, or its file can be read by others. The value itself is in no message.
     """
     if isinstance(said, dict):
-        return {key: resolved(value, environ) for key, value in said.items()}
+        return {key: _as_number(key, resolved(value, environ)) for key, value in said.items()}
     if isinstance(said, list):
         return [resolved(value, environ) for value in said]
     if not isinstance(said, str):
         return said
-    text = _VARIABLE.sub(lambda match: _value(match[1], match[2], environ), said)
-    return int(text) if text != said and text.isdigit() else text
+    return _VARIABLE.sub(lambda match: _value(match[1], match[2], environ), said)
+
+
+def _as_number(key: str, value: Any) -> Any:
+    """A port or a count that came from the environment; a password of digits stays as it is."""
+    return int(value) if key in _NUMBERS and isinstance(value, str) and value.isdigit() else value
 
 
 def _value(name: str, default: str | None, environ: Mapping[str, str]) -> str:

@@ -389,7 +389,9 @@ def _write_versions(
             version_id = last[0]
             unchanged.append(name)
             # The same program may stand on other lines now, and speak of newer addresses.
-            connection.execute("UPDATE workflow_versions SET program = ?, path = ? WHERE id = ?", (json.dumps(program), workflow.place.path, version_id))
+            # Its places are those of this release's files, so it names this release's commit.
+            moved = (json.dumps(program), workflow.place.path, release_id, version_id)
+            connection.execute("UPDATE workflow_versions SET program = ?, path = ?, release_id = ? WHERE id = ?", moved)
         else:
             (new if last is None else changed).append(name)
             (version_id,) = connection.execute(

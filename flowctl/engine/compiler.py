@@ -12,7 +12,7 @@ from flowctl.engine.conditions import unsupported
 from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.literal import literal
 from flowctl.engine.conditions.scope import Frame, Scope
-from flowctl.engine.conditions.values import operand_of, value_sql
+from flowctl.engine.conditions.values import operand_of
 from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.values import From
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowctl.language.conditions import Condition
+    from flowctl.engine.rendering import Templates
     from flowctl.language.message import Message
     from flowctl.language.model import Model
     from flowctl.language.settings import FieldType
@@ -83,16 +84,15 @@ class Compiler:
         # A state has no history: it is taken as found when it is looked at, which is whenever it changed.
         return f"CASE WHEN {self.condition(leaf, since='w.at')} THEN max(w.at, {limit}) END"
 
-    def new_value(self, model: Model, name: str, value: Any) -> str:
-        """SQL of what a `set` gives a field, in the field's type; templates are refused."""
+    def new_value(self, model: Model, name: str, value: Any, templates: Templates) -> str:
+        """SQL of what a `set` gives a field, in the field's type."""
         if not self.settable(model, name, None):
             return "NULL"
         if value is None:
             return "NULL"
-        if isinstance(value, str) and ("{{" in value or "{%" in value):
-            self.refuse(model, f"a template as the value of `{name}` does not run yet; write `{{from: …}}`")
-            return "NULL"
-        return value_sql(value, self.project.settings.field_types[name], self.scope)
+        declared = self.project.settings.contacts.fields.get(name)
+        values = tuple(declared.values or ()) if declared else ()
+        return templates.value(model, value, self.project.settings.field_types[name], key="set", values=values)
 
     def settable(self, model: Model, name: str, types: tuple[FieldType, ...] | None) -> bool:
         """Whether a step may write a field of one of these types."""

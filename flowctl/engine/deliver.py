@@ -87,7 +87,7 @@ def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
     with transaction(connection):
         left = [_claim(row) for row in connection.execute(f"{_CLAIMS} WHERE o.state = {TRANSMITTING}").fetchall()]
         again = connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE state = {CLAIMED}",  # noqa: S608
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE state = {CLAIMED}",
             (now,),
         ).rowcount
         for claim in left:
@@ -140,7 +140,11 @@ class Delivery:
                 return False
             with transaction(self._connection):
                 gated = gate.judge(start, stop, blocked=self._blocked)
-                rows = self._connection.execute(f"{_CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED}")
+                # In the order in which the caps gave room: it does not depend on how the rows came to lie.
+                rows = self._connection.execute(
+                    f"{_CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
+                    "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id"
+                )
                 claims = [_claim(row) for row in rows]
             crash.point("claimed")
             done.held += gated.held
@@ -283,7 +287,7 @@ class Delivery:
 
     def _sent(self, claim: Claim, receipt: Receipt, now: int) -> None:
         self._connection.execute(
-            f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = ?, reason = NULL WHERE id = ? AND state = {TRANSMITTING}",  # noqa: S608
+            f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = ?, reason = NULL WHERE id = ? AND state = {TRANSMITTING}",
             (now, receipt.reply, claim.id),
         )
         self._connection.execute(
@@ -320,7 +324,7 @@ class Delivery:
         wait_ms = int((receipt.retry_after_s or 0) * 1000) or (BACKOFF_MS << max(0, claim.attempts - 1) if ours else PROVIDER_MS)
         self._connection.execute(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, "
-            "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END, reply = ? "  # noqa: S608
+            "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END, reply = ? "
             "WHERE id = ? AND state IN (1, 2)",
             (now + wait_ms, int(not ours), "retry" if ours else "provider", receipt.reply, claim.id),
         )
@@ -368,7 +372,7 @@ def _doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> 
     """It may have left. Marketing is never sent again; a transactional message once more, after a while, the same to the byte."""
     again = not claim.marketing and claim.doubts + 1 < DOUBTS_MAX
     connection.execute(
-        f"UPDATE outbox SET state = ?, ready_at = ?, counted_at = ?, settled_at = ?, doubts = doubts + 1, reason = 'in_doubt', reply = ? "  # noqa: S608
+        f"UPDATE outbox SET state = ?, ready_at = ?, counted_at = ?, settled_at = ?, doubts = doubts + 1, reason = 'in_doubt', reply = ? "
         f"WHERE id = ? AND state = {TRANSMITTING}",
         (READY, now + RESEND_MS, None, None, why, claim.id) if again else (IN_DOUBT, None, claim.counted_at, now, why, claim.id),
     )

@@ -21,6 +21,8 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
 )
 """
 _MINE = "e.contact_id = w.contact_id AND e.workflow = :workflow"
+# Runs that are over by now and were not at the time of the fact; to a fact from outside, one that ends at its very instant is still there.
+_INSIDE = "e.entered_at <= w.at AND (e.ended_at > w.at OR e.ended_at = w.at AND e.entered_at < w.at)"
 
 
 def waiting(connection: sqlite3.Connection) -> list[str]:
@@ -42,7 +44,7 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
         connection.execute("DELETE FROM arriving")
         key = (entrance.key if entrance else None) or "NULL"
         connection.execute(
-            "INSERT INTO arriving SELECT w.id, NULL, w.contact_id, :version, w.at, w.at, w.cause, w.trigger, w.data, w.step, w.forced, "  # noqa: S608
+            "INSERT INTO arriving SELECT w.id, NULL, w.contact_id, :version, w.at, w.at, w.cause, w.trigger, w.data, w.step, w.forced, "
             f"coalesce(CAST({key} AS TEXT), ''), NULL FROM entries w JOIN contacts c ON c.id = w.contact_id "
             "WHERE w.workflow = :workflow ORDER BY w.id LIMIT :rows",
             {"workflow": workflow, "version": entrance.version_id if entrance else None, "rows": ROWS_MAX, "now": now},
@@ -58,7 +60,7 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
 
 def _verdict(connection: sqlite3.Connection, workflow: str, now: int, verdict: str, where: str, **params: object) -> None:
     connection.execute(
-        f"UPDATE arriving AS w SET verdict = {verdict} WHERE w.verdict IS NULL AND ({where})",  # noqa: S608 - compiled and named
+        f"UPDATE arriving AS w SET verdict = {verdict} WHERE w.verdict IS NULL AND ({where})",
         {"workflow": workflow, "now": now, **params},
     )
 
@@ -82,12 +84,12 @@ def _judge(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None
     # A restart is no exit for `after`, and works with `never` too.
     unless_restarted = f" AND NOT {live}" if entrance.while_active == "restart" else ""
     before = f"{_MINE} AND e.rkey = w.rkey AND e.reason IS NOT 'restarted'"
+    over = f"{before} AND e.ended_at IS NOT NULL AND NOT ({_INSIDE})" if entrance.while_active == "parallel" else before
     if entrance.after_ms is None:
-        been = f"{before} AND e.ended_at IS NOT NULL" if entrance.while_active == "parallel" else before
-        _verdict(connection, name, now, "'once'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {been}){unless_restarted}")
+        _verdict(connection, name, now, "'once'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {over}){unless_restarted}")
     else:
-        since = "e.ended_at" if entrance.since_exit else "e.entered_at"
-        soon = f"EXISTS (SELECT 1 FROM enrollments e WHERE {before} AND {since} + :after > w.at){unless_restarted}"
+        recent = f"{over} AND e.ended_at + :after > w.at" if entrance.since_exit else f"{before} AND e.entered_at + :after > w.at"
+        soon = f"EXISTS (SELECT 1 FROM enrollments e WHERE {recent}){unless_restarted}"
         _verdict(connection, name, now, "'too_soon'", soon, after=entrance.after_ms)
 
 
@@ -102,13 +104,13 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
     positions = " ".join(f"WHEN '{step}' THEN {pc}" for step, pc in steps.items())
     begin = f"CASE w.step {positions} ELSE 0 END" if steps else "0"
     entered = connection.execute(
-        "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, parallel, trigger, data, entered_at, pc, at, due_at) "  # noqa: S608
+        "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, parallel, trigger, data, entered_at, pc, at, due_at) "
         f"SELECT w.contact_id, :workflow, :version, w.cause, w.rkey, :parallel, w.trigger, w.data, w.at, {begin}, w.at, w.at "
         "FROM arriving w WHERE w.verdict = 'enter' ORDER BY w.contact_id ON CONFLICT (contact_id, workflow, cause) DO NOTHING",
         {"workflow": entrance.workflow, "version": entrance.version_id, "parallel": int(entrance.while_active == "parallel")},
     ).rowcount
     connection.execute(
-        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT e.contact_id, e.id, e.version_id, e.pc, e.entered_at, {KIND['entered']}, json_object('cause', e.cause, 'trigger', "
         "CASE WHEN e.trigger IS NOT NULL THEN json(e.trigger) END) FROM arriving w "
         "JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow AND e.cause = w.cause WHERE w.verdict = 'enter'",
@@ -127,7 +129,7 @@ def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> No
 
 def _consume(connection: sqlite3.Connection, workflow: str) -> int:
     connection.execute(
-        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT contact_id, NULL, version, NULL, at, {KIND['refused']}, json_object('workflow', :workflow, 'reason', verdict, 'cause', cause) "
         "FROM arriving WHERE verdict NOT IN ('enter', 'used')",
         {"workflow": workflow},

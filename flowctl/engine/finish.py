@@ -111,7 +111,7 @@ def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who
         open_ = "e.ended_at IS NULL" + (" AND e.goal_at IS NULL" if version.goal and version.goal.ends else "")
     at = judged.at or ":now"
     met = (
-        f"SELECT w.eid, (SELECT {at} FROM contacts c WHERE c.id = w.contact_id) AS at FROM ({_ROW.format(who=who, open=open_)}) w "  # noqa: S608
+        f"SELECT w.eid, (SELECT {at} FROM contacts c WHERE c.id = w.contact_id) AS at FROM ({_ROW.format(who=who, open=open_)}) w "
         f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
     )
     in_time = " WHERE x.at IS NOT NULL" + (
@@ -144,7 +144,7 @@ def _met_goal(connection: sqlite3.Connection, version: Version, judged: Judged, 
 
 def _already(connection: sqlite3.Connection, version: Version, judged: Judged, after: int, now: int) -> int:
     rows = (
-        f"SELECT w.eid, w.entered_at FROM ({_ROW.format(who=_FRESH, open='e.ended_at IS NULL')}) w "  # noqa: S608 - compiled
+        f"SELECT w.eid, w.entered_at FROM ({_ROW.format(who=_FRESH, open='e.ended_at IS NULL')}) w "
         f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
     )
     return end(connection, rows, EXITED, "already", now, version=version.id, workflow=version.workflow, after=after)
@@ -167,7 +167,7 @@ def _collect(connection: sqlite3.Connection, rows: str, now: int, **params: obje
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS ending (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS ended (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
     connection.execute("DELETE FROM ended")
-    connection.execute(f"INSERT INTO ended SELECT * FROM ({rows}) WHERE true ON CONFLICT (eid) DO NOTHING", {"now": now, **params})  # noqa: S608
+    connection.execute(f"INSERT INTO ended SELECT * FROM ({rows}) WHERE true ON CONFLICT (eid) DO NOTHING", {"now": now, **params})
     connection.execute("DELETE FROM ending")
     return connection.execute("INSERT INTO ending SELECT * FROM ended").rowcount
 
@@ -176,7 +176,7 @@ def _end_collected(connection: sqlite3.Connection, state: int, reason: str, now:
     _cancel(connection, now, reason)
     _journal(connection, "goal" if state == GOAL else "exited", reason)
     return connection.execute(
-        "UPDATE enrollments SET state = :state, reason = :reason, ended_at = x.at, due_at = NULL, until_at = NULL FROM ending x "  # noqa: S608
+        "UPDATE enrollments SET state = :state, reason = :reason, ended_at = x.at, due_at = NULL, until_at = NULL FROM ending x "
         f"WHERE id = x.eid AND id IN (SELECT eid FROM ending) AND state = {ACTIVE}",
         {"state": state, "reason": reason},
     ).rowcount
@@ -185,7 +185,7 @@ def _end_collected(connection: sqlite3.Connection, state: int, reason: str, now:
 def _journal(connection: sqlite3.Connection, kind: str, reason: str, *, ended: bool = False) -> None:
     only = " AND e.ended_at IS NOT NULL" if ended else ""
     connection.execute(
-        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "  # noqa: S608 - numbers
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT e.contact_id, e.id, e.version_id, e.pc, x.at, {KIND[kind]}, json_object('reason', :reason) "
         f"FROM ending x JOIN enrollments e ON e.id = x.eid WHERE true{only}",
         {"reason": reason},
@@ -195,7 +195,7 @@ def _journal(connection: sqlite3.Connection, kind: str, reason: str, *, ended: b
 def _cancel(connection: sqlite3.Connection, now: int, reason: str) -> None:
     """What is ready or claimed is cancelled; what is transmitting is past recall."""
     connection.execute(
-        f"UPDATE outbox SET {settled(CANCELLED)}, reason = :reason "  # noqa: S608
+        f"UPDATE outbox SET {settled(CANCELLED)}, reason = :reason "
         "WHERE enrollment_id IN (SELECT eid FROM ending) AND state IN (0, 1)",
         {"now": now, "reason": reason},
     )

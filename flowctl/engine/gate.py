@@ -127,7 +127,7 @@ class Gate:
 
     def _verdict(self, verdict: str, where: str, **params: object) -> int:
         return self._execute(
-            f"UPDATE gate AS g SET verdict = :verdict WHERE g.verdict IS NULL AND ({where})",  # noqa: S608 - compiled and named
+            f"UPDATE gate AS g SET verdict = :verdict WHERE g.verdict IS NULL AND ({where})",
             verdict=verdict,
             **params,
         )
@@ -183,7 +183,7 @@ class Gate:
         posted = 0
         for channel in said["channels"]:
             posted += self._execute(
-                "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "  # noqa: S608
+                "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "
                 f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, {channel['recipient']}, "
                 "w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w JOIN contacts c ON c.id = w.contact_id "
                 f"WHERE w.verdict IN ('unreachable', 'suppressed') AND w.doubts = 0 AND w.version = :version AND w.pc = :pc AND w.channel != :channel AND ({channel['reach']}) "
@@ -213,7 +213,7 @@ class Gate:
             counted = "o.channel = x.channel AND " if "channel =" in scope else ""
             self._verdict(
                 "cap",
-                "g.id IN (SELECT id FROM (SELECT x.id, "  # noqa: S608 - two fixed shapes
+                "g.id IN (SELECT id FROM (SELECT x.id, "
                 f"row_number() OVER (PARTITION BY {partition} ORDER BY x.priority DESC, x.arrived_at, x.id) AS nth, "
                 f"(SELECT min(v.n - (SELECT count(*) FROM outbox o WHERE o.contact_id = x.contact_id AND {counted}o.counted_at > :now - v.ms "
                 f"AND o.marketing = 1)) FROM gate_window v WHERE {scope}) AS room "
@@ -227,7 +227,7 @@ class Gate:
         for channel, n, ms in self._connection.execute("SELECT channel, n, ms FROM gate_window").fetchall():
             counted = "" if channel is None else "AND o.channel = g.channel "
             self._execute(
-                "UPDATE gate AS g SET until_at = max(coalesce(g.until_at, 0), coalesce((SELECT o.counted_at + :ms FROM outbox o "  # noqa: S608
+                "UPDATE gate AS g SET until_at = max(coalesce(g.until_at, 0), coalesce((SELECT o.counted_at + :ms FROM outbox o "
                 f"WHERE o.contact_id = g.contact_id {counted}AND o.counted_at > :now - :ms AND o.marketing = 1 "
                 f"ORDER BY o.counted_at DESC LIMIT 1 OFFSET {n - 1}), 0)) "
                 f"WHERE g.verdict = 'cap'{'' if channel is None else ' AND g.channel = :channel'}",
@@ -239,7 +239,7 @@ class Gate:
     def _claim(self) -> int:
         """The rows without verdict become claimed; a second call finds none that are still ready."""
         return self._execute(
-            f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = CASE WHEN reason = 'resend' THEN reason END, "  # noqa: S608 - numbers
+            f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = CASE WHEN reason = 'resend' THEN reason END, "
             "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, recipient)) WHERE id IN (SELECT id FROM gate WHERE verdict IS NULL) AND state = 0"
         )
 
@@ -247,7 +247,7 @@ class Gate:
         self._claim()
         (claimed,) = self._connection.execute("SELECT count(*) FROM gate WHERE verdict IS NULL").fetchone()
         self._execute(
-            "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT g.contact_id, g.eid, g.version, g.pc, :now, "  # noqa: S608
+            "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT g.contact_id, g.eid, g.version, g.pc, :now, "
             f"CASE WHEN g.until_at IS NULL THEN {KIND['skipped']} ELSE {KIND['held']} END, "
             "json_object('reason', g.verdict, 'until', g.until_at) FROM gate g JOIN outbox o ON o.id = g.id "
             "WHERE g.verdict IS NOT NULL AND g.verdict != 'gone' AND (g.until_at IS NULL OR o.reason IS NOT g.verdict)"
@@ -268,7 +268,7 @@ class Gate:
             f"WHERE id IN (SELECT id FROM gate WHERE {over} AND verdict != 'gone')"
         )
         self._execute(
-            f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {over}) AND ended_at IS NULL AND until_at IS NOT NULL"  # noqa: S608
+            f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {over}) AND ended_at IS NULL AND until_at IS NOT NULL"
         )
         return Gated(claimed=claimed, held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
 

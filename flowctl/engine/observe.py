@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine.localtime import clock, instant, refresh_zones, zones
+from flowctl.engine.localtime import DAY_MS, clock, instant, refresh_zones, zones
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowctl.engine.segments import Probe, SegmentPlan
 
 ROWS_MAX = 20_000  # new facts of a kind that one look takes in hand: a transaction stays short
+INTEGER_MAX = 2**63 - 1
 # Kinds of the journal that say that somebody entered or left a workflow.
 _ENTERED_OR_LEFT = "1, 11, 16, 17, 18"
 
@@ -66,6 +67,7 @@ class _Source:
     table: str
     at: str
     into: str  # the temporary table and what it takes
+    ahead_ms_max: int | None = None  # what is dated further ahead is not waited for
 
 
 _SOURCES = (
@@ -82,7 +84,12 @@ _SOURCES = (
         into="fact_statuses SELECT id, contact_id, message, status, at, outbox_id, enrollment_id, channel, link",
     ),
     _Source(
-        name="contacts", table="contacts", at="created_at", into="fact_contacts SELECT id, created_at, _origin = 0"
+        name="contacts",
+        table="contacts",
+        at="created_at",
+        into="fact_contacts SELECT id, min(created_at, :t1), _origin = 0",
+        # An owner's list may say anything; one contact from the year 3000 must not make every look read all that came after.
+        ahead_ms_max=31 * DAY_MS,
     ),
 )
 
@@ -128,7 +135,7 @@ def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int
     for name in ("journal", "transitions"):
         after[name] = _newest(connection, name)
     if not more:  # contacts beyond it came with an import that is still being looked at
-        after["contacts.existing"] = after["contacts"]
+        after["contacts.existing"] = after["contacts.seen"]
     connection.executemany("INSERT INTO fact_cursors VALUES (?, ?)", after.items())
     events, changes, statuses, contacts = (
         int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
@@ -376,11 +383,11 @@ def _collect(
     seen = cursors.get(f"{source.name}.seen", done)
     hi, more = _upto(connection, source.table, seen, rows_max)
     if hi > done:
-        at = source.at
+        at = f"+{source.at}"
         connection.execute(
-            f"INSERT INTO {source.into} FROM {source.table} WHERE id > :done AND id <= :hi AND +{at} <= :t1 "
-            f"AND (id > :seen OR +{at} > :t0)",
-            {"done": done, "seen": seen, "hi": hi, "t0": t0, "t1": t1},
+            f"INSERT INTO {source.into} FROM {source.table} WHERE id > :done AND id <= :hi AND CASE WHEN id > :seen "
+            f"THEN {at} <= :t1 OR {at} > :t1 + :ahead ELSE {at} > :t0 AND {at} <= :t1 END",
+            {"done": done, "seen": seen, "hi": hi, "t0": t0, "t1": t1, "ahead": source.ahead_ms_max},
         )
         done = min(_done(connection, source, done, t1), hi)
     after[source.name], after[f"{source.name}.seen"] = done, hi
@@ -389,8 +396,9 @@ def _collect(
 
 def _done(connection: sqlite3.Connection, source: _Source, after: int, now: int) -> int:
     """The id before the first one whose time is ahead."""
-    query = f"SELECT min(id) - 1 FROM {source.table} WHERE id > ? AND +{source.at} > ?"
-    first: int | None = connection.execute(query, (after, now)).fetchone()[0]
+    query = f"SELECT min(id) - 1 FROM {source.table} WHERE id > ? AND +{source.at} > ? AND +{source.at} <= ?"
+    last = INTEGER_MAX if source.ahead_ms_max is None else now + source.ahead_ms_max
+    first: int | None = connection.execute(query, (after, now, last)).fetchone()[0]
     return _newest(connection, source.table) if first is None else first
 
 
@@ -418,7 +426,8 @@ def _judge(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
     if not connection.execute("SELECT EXISTS (SELECT 1 FROM judged WHERE inside <> was)").fetchone()[0]:
         return 0
     floor = "coalesce((SELECT value FROM cursors WHERE name = 'contacts.existing'), 0)"
-    imported = f"j.contact_id > {floor} AND (SELECT c._origin = 0 FROM contacts c WHERE c.id = j.contact_id)"
+    fresh = f"(j.contact_id > {floor} OR j.contact_id IN (SELECT id FROM fact_contacts))"
+    imported = f"{fresh} AND (SELECT c._origin = 0 FROM contacts c WHERE c.id = j.contact_id)"
     written = connection.execute(
         "INSERT INTO transitions (contact_id, segment_id, entered, existing, at) "
         f"SELECT j.contact_id, :segment, j.inside, k.live = 0 OR ({imported}), k.at "

@@ -20,7 +20,8 @@ KIND = {
         (
             "entered", "refused", "branch", "waiting", "woken", "timed_out", "send", "sent", "held", "skipped", "failed", "in_doubt", "set", "added",
             "tagged", "exited", "completed", "goal", "cancelled", "resolved", "untagged",
-            "started", "stopped",
+            "started", "stopped", "assigned", "created", "notified", "task", "fetched", "advertised",
+            "secondary_goal",
         ),
         start=1,
     )
@@ -111,10 +112,11 @@ class Entrance:
 
 @dataclass(kw_only=True, slots=True)
 class Experiment:
-    """What a scenario test wants of an engine, and what it saw: paths of splits by step, positions executed as (version, pc)."""
+    """What a test or a simulation wants of an engine, which then asks no network: paths of splits by step, answers; and positions executed."""
 
     arms: Mapping[str, str] = field(default_factory=dict)
     visited: set[tuple[int, int]] = field(default_factory=set)
+    fetches: Mapping[str, Any] = field(default_factory=dict)  # service → its answer instead of the sample; None: it fails
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -385,7 +385,9 @@ def render(template: Template, variables: dict[str, Any]) -> str:
     parts: list[str] = []
     size = 0
     # Shared: the variables are taken as they are, so that the globals have to be among them.
-    for part in template.root_render_func(template.new_context({**template.globals, **variables}, shared=True)):
+    for part in template.root_render_func(
+        template.new_context({**template.environment.globals, **variables}, shared=True)
+    ):
         size += len(part)
         if size > OUTPUT_CHARS_MAX:
             _too_much(f"a message of more than {OUTPUT_CHARS_MAX} characters")

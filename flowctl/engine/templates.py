@@ -131,7 +131,11 @@ class _Preparation:
         sender = self._sender(channel, variant)
         if getattr(variant, "attach", None):
             self._found(
-                variant.place_of("attach"), "RUN001", "does-not-run-yet", "attachments are not sent yet", "take `attach` out"
+                variant.place_of("attach"),
+                "RUN001",
+                "does-not-run-yet",
+                "attachments are not sent yet",
+                "take `attach` out",
             )
         if channel == "email":
             return {"sender": sender, "subject": self._subject(variant), "bodies": self._bodies(variant, sender)}

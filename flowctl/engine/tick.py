@@ -88,7 +88,7 @@ def tick(
 class _Tick:
     """One run under the lock."""
 
-    def __init__(  # noqa: PLR0913 - what `tick` was told
+    def __init__(
         self,
         store: Store,
         runtime: Runtime,

@@ -102,6 +102,8 @@ class ChannelSettings(Model):
     connections: Annotated[StrictInt, Field(ge=1, le=64)] | None = None
     rate: str | None = None
     timeout: Span | None = None
+    reply_timeout: Span | None = None
+    ca: str | None = None
     path: str | None = None
     account: str | None = None
     token: str | None = None

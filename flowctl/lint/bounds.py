@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from flowctl.lint.pressure import Curve, Gaps, curve, separations, zero_cycle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
-    from flowctl.lint.context import Journey
     from flowctl.program.graph import Node, TimeGraph
 
 ALL = "all"
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
-SENDS_SHOWN_MAX = 50  # a count beyond this is told as "more than"
+SENDS_SHOWN_MAX = 20  # a count beyond this is told as "more than"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,21 +27,60 @@ class Sent:
     at_ms: int
 
 
-class Bound:
-    """How many marketing messages one contact can be sent by one workflow, on a set of channels.
+class Pressure:
+    """The bounds of one workflow; what they share is computed once."""
 
-    `key`: the bound holds for each value of it. `cycle`: sends that can follow each other without end in no time; where there is one, or
-    `side_by_side` runs have no gap, there is no bound.
+    def __init__(self, graph: TimeGraph) -> None:
+        self.graph = graph
+        self.sends = [index for index, sending in graph.sendings() if sending.marketing]
+        self._bounds: dict[tuple[str, ...], Bound] = {}
+
+    def bound(self, channels: Sequence[str]) -> Bound:
+        """The bound on some channels."""
+        key = tuple(channels)
+        if key not in self._bounds:
+            self._bounds[key] = Bound(self, channels)
+        return self._bounds[key]
+
+    def used_channels(self) -> list[str]:
+        """The channels on which it can send marketing, in the language's order."""
+        used = {channel for send in self.sends for channel in self.channels_of(send)}
+        return [channel for channel in CHANNELS if channel in used]
+
+    def channels_of(self, send: int) -> tuple[str, ...]:
+        """The channels a message may take."""
+        sending = self.graph.nodes[send].sending
+        return sending.channels if sending is not None else ()
+
+    def gaps(self, sends: Sequence[int], *, one_run: bool) -> Gaps:
+        """The separations of some of the sends: those of all, with ways through the others."""
+        every = self._gaps_of_one_run if one_run else self._gaps_of_runs
+        if len(sends) == len(self.sends):
+            return every
+        arrows = {send: list(targets.items()) for send, targets in every.items()}
+        return separations(arrows, sends)
+
+    @cached_property
+    def _gaps_of_one_run(self) -> Gaps:
+        return separations(self.graph.arrows, self.sends)
+
+    @cached_property
+    def _gaps_of_runs(self) -> Gaps:
+        return separations(self.graph.all_arrows(), self.sends) if self.graph.comeback_arrows else self._gaps_of_one_run
+
+
+class Bound:
+    """How many marketing messages one contact can be sent by one workflow, on some channels.
+
+    `key`: the bound holds for each value of it. `cycle`: sends that can follow each other without end in no time; where
+    there is one, or runs side by side have no gap, there is no bound.
     """
 
-    def __init__(self, graph: TimeGraph, channels: Collection[str]) -> None:
-        self.graph = graph
-        self.sends = [
-            index
-            for index, sending in graph.sendings()
-            if sending.marketing and any(channel in channels for channel in sending.channels)
-        ]
-        self.key = graph.comeback.key
+    def __init__(self, pressure: Pressure, channels: Sequence[str]) -> None:
+        self.pressure = pressure
+        self.graph = pressure.graph
+        self.sends = [send for send in pressure.sends if any(channel in channels for channel in pressure.channels_of(send))]
+        self.key = self.graph.comeback.key
         self._curve: tuple[int, Curve] | None = None
 
     @property
@@ -52,10 +90,10 @@ class Bound:
 
     @cached_property
     def cycle(self) -> tuple[Node, ...]:
-        """Sends that can follow each other round and round in no time, by a contact that comes back; empty where there are none."""
+        """Sends that a contact who comes back gets round and round in no time; empty where there are none."""
         if self.is_side_by_side or not self._free or not self.graph.comeback_arrows or self._is_spaced_by_entry:
             return ()
-        found = zero_cycle(separations(self.graph.all_arrows(), self._free))
+        found = zero_cycle(self.pressure.gaps(self._free, one_run=False))
         return tuple(self.graph.nodes[index] for index in found or ())
 
     @cached_property
@@ -71,11 +109,9 @@ class Bound:
         """The most messages that any window of that length can hold; counted no further than `sends_max`."""
         found = min(sends_max, self._told(sends_max).most(window_ms) * self._runs(window_ms))
         if found and self._once:
-            free = [send for send in self.sends if self._once_ms(send) is None]
-            others = sum(ceil(window_ms / once_ms) for once_ms in self._once.values())
-            gaps = separations(self._arrows, free)
-            most = curve(gaps, free, sends_max=sends_max).most(window_ms) * self._runs(window_ms)
-            found = min(found, most + others)
+            gaps = self.pressure.gaps(self._free, one_run=self._is_spaced_by_entry)
+            most = curve(gaps, self._free, sends_max=sends_max).most(window_ms) * self._runs(window_ms)
+            found = min(found, most + sum(ceil(window_ms / once_ms) for once_ms in self._once.values()))
         return found
 
     def witness(self, count: int) -> list[Sent]:
@@ -86,17 +122,8 @@ class Bound:
 
     def can_exceed(self, count: int) -> bool:
         """Whether it is worth looking: one run without loops holds no more sends than it has."""
-        return (
-            len(self.sends) > count or self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
-        )
-
-    @cached_property
-    def _arrows(self) -> list[list[tuple[int, int]]]:
-        return self.graph.arrows if self._is_spaced_by_entry else self.graph.all_arrows()
-
-    @cached_property
-    def _gaps(self) -> Gaps:
-        return separations(self._arrows, self.sends)
+        can_pass_again = self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
+        return can_pass_again or len(self.sends) > count
 
     @cached_property
     def _is_spaced_by_entry(self) -> bool:
@@ -104,7 +131,7 @@ class Bound:
         comeback = self.graph.comeback
         if comeback.kind != "gap" or comeback.since != "entry":
             return False
-        return zero_cycle(separations(self.graph.all_arrows(), self._free)) is not None
+        return zero_cycle(self.pressure.gaps(self._free, one_run=False)) is not None
 
     @property
     def _live_ms(self) -> int | None:
@@ -115,7 +142,8 @@ class Bound:
     def _told(self, sends_max: int) -> Curve:
         """The curve up to so many sends; kept, and told further when more are asked for."""
         if self._curve is None or self._curve[0] < sends_max:
-            self._curve = (sends_max, curve(self._gaps, self.sends, sends_max=sends_max))
+            gaps = self.pressure.gaps(self.sends, one_run=self._is_spaced_by_entry)
+            self._curve = (sends_max, curve(gaps, self.sends, sends_max=sends_max))
         return self._curve[1]
 
     def _runs(self, window_ms: int) -> int:
@@ -143,20 +171,6 @@ class Bound:
     def _once_ms(self, send: int) -> int | None:
         sending = self.graph.nodes[send].sending
         return sending.once_ms if sending is not None else None
-
-
-def bound(journey: Journey, channels: Collection[str]) -> Bound | None:
-    """The bound of a workflow on some channels; None where it sends nothing there."""
-    if not journey.marketing_sends:
-        return None
-    found = Bound(journey.graph, channels)
-    return found if found.sends else None
-
-
-def used_channels(journey: Journey) -> list[str]:
-    """The channels on which a workflow can send marketing, in the language's order."""
-    used = {channel for _, sending in journey.graph.sendings() if sending.marketing for channel in sending.channels}
-    return [channel for channel in CHANNELS if channel in used]
 
 
 def told(way: list[Sent], name: str) -> tuple[str, ...]:

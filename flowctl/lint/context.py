@@ -9,6 +9,7 @@ from flowctl.failure import UsageFailure
 from flowctl.language.faults import nearest
 from flowctl.language.source import Mapping, parse_text
 from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
+from flowctl.lint.bounds import Pressure
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
@@ -69,6 +70,11 @@ class Journey:
     def graph(self) -> TimeGraph:
         """The time graph."""
         return build_graph(self.program, self._context.project.messages, stopped=self.name in self._context.stopped)
+
+    @cached_property
+    def pressure(self) -> Pressure | None:
+        """The bounds of what it sends; None where it sends no marketing."""
+        return Pressure(self.graph) if self.marketing_sends else None
 
     def most(self, name: str) -> int:
         """The threshold of that name: the workflow's own, else the project's, else the language's."""

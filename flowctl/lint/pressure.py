@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from flowctl.program.graph import Arrow
 
+    Arrows = Sequence[Sequence[Arrow]] | Mapping[int, Sequence[Arrow]]  # from each node what can follow
+
 Gaps = dict[int, dict[int, int]]
 """From each send to those that can be the next one: the least milliseconds between."""
 
@@ -57,13 +59,13 @@ def reachable(arrows: Sequence[Sequence[Arrow]], start: int) -> set[int]:
     return seen
 
 
-def separations(arrows: Sequence[Sequence[Arrow]], sends: Collection[int]) -> Gaps:
+def separations(arrows: Arrows, sends: Collection[int]) -> Gaps:
     """The least time from each send to each next one, by ways that pass no other send: Dijkstra from every send."""
     return {send: distances(arrows, send, stops=sends, only_stops=True) for send in sends}
 
 
 def distances(
-    arrows: Sequence[Sequence[Arrow]], start: int, *, stops: Collection[int] = (), only_stops: bool = False
+    arrows: Arrows, start: int, *, stops: Collection[int] = (), only_stops: bool = False
 ) -> dict[int, int]:
     """The least time from a node to each other, by ways that do not lead through `stops`; back to itself included."""
     best: dict[int, int] = {}

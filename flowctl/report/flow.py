@@ -50,22 +50,30 @@ def flow(connection: sqlite3.Connection, version_id: int) -> Flow:
             version_id,
         )
         reached[program["on_goal"]] += sum(jumped.values())
+    seen = _counted(
+        connection,
+        "SELECT pc, count(DISTINCT enrollment_id) FROM journal WHERE version_id = ? AND pc IS NOT NULL GROUP BY pc",
+        version_id,
+    )
     for pc, said in enumerate(program["instructions"]):
+        reached[pc] = max(
+            reached[pc], seen[pc]
+        )  # in a later turn of a repeat people stand before steps they were past already
         left = max(0, reached[pc] - here[pc] - ended[pc] - jumped[pc])
-        for target, count in _ways(connection, version_id, pc, said, left):
+        for target, count in _ways(connection, version_id, pc, said, left, seen):
             if target > pc:  # the only way back is a repeat's, and its turns are no new arrivals
                 reached[target] += count
     return Flow(reached=dict(reached), here=dict(here))
 
 
 def _ways(
-    connection: sqlite3.Connection, version_id: int, pc: int, said: dict[str, Any], left: int
+    connection: sqlite3.Connection, version_id: int, pc: int, said: dict[str, Any], left: int, seen: Counter[int]
 ) -> list[tuple[int, int]]:
     """Where those who left a position went, by target."""
     targets: dict[str, int] = said["targets"]
     distinct = set(targets.values())
-    if len(distinct) == 1:
-        return [(distinct.pop(), left)]
+    if len(distinct) <= 1:
+        return [(target, left) for target in distinct]
     match said["op"]:
         case "branch":
             then = _at(connection, version_id, pc, f"kind = {_BRANCH} AND detail ->> 'way' = 'then'")
@@ -82,8 +90,15 @@ def _ways(
                 (version_id, pc),
             ).fetchone()
             return [(targets["next"], min(sent, left)), (targets["skipped"], left - min(sent, left))]
-        case _:
-            return []
+        case "split" | "repeat":
+            named = {"turn": "turn", "done": "next"} if said["op"] == "repeat" else {path: path for path in targets}
+            return [
+                (targets[label], _at(connection, version_id, pc, f"kind = {_BRANCH} AND detail ->> 'way' = ?", way))
+                for way, label in named.items()
+            ]
+        case _:  # `wait_until` with a date that is missing or past: what those ways wrote tells how many took them
+            aside = [(target, min(left, seen[target])) for label, target in targets.items() if label != "next"]
+            return [*aside, (targets["next"], max(0, left - sum(count for _, count in aside)))]
 
 
 def _kind(connection: sqlite3.Connection, version_id: int, kind: int) -> Counter[int]:
@@ -91,9 +106,9 @@ def _kind(connection: sqlite3.Connection, version_id: int, kind: int) -> Counter
     return _counted(connection, query, version_id)
 
 
-def _at(connection: sqlite3.Connection, version_id: int, pc: int, where: str) -> int:
+def _at(connection: sqlite3.Connection, version_id: int, pc: int, where: str, *values: str) -> int:
     query = f"SELECT count(DISTINCT enrollment_id) FROM journal WHERE version_id = ? AND pc = ? AND {where}"
-    return int(connection.execute(query, (version_id, pc)).fetchone()[0])
+    return int(connection.execute(query, (version_id, pc, *values)).fetchone()[0])
 
 
 def _counted(connection: sqlite3.Connection, query: str, version_id: int) -> Counter[int]:

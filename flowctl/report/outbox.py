@@ -34,7 +34,7 @@ def outbox(store: Store, *, states: Sequence[str], limit: int) -> list[OutboxRow
     """The newest messages in some states."""
     numbers = [STATES.index(state) for state in states]
     rows = store.connection.execute(
-        "SELECT o.key, o.state, coalesce(o.settled_at, o.ready_at, o.counted_at), coalesce(c.key, c.email, '#' || c.id), o.recipient, ch.name, "  # noqa: S608
+        "SELECT o.key, o.state, coalesce(o.settled_at, o.ready_at, o.counted_at), coalesce(c.key, c.email, '#' || c.id), o.recipient, ch.name, "
         "m.name, v.workflow, o.attempts, o.reason, o.reply FROM outbox o JOIN contacts c ON c.id = o.contact_id "
         "JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message JOIN workflow_versions v ON v.id = o.version_id "
         f"WHERE o.state IN ({', '.join('?' * len(numbers))}) ORDER BY o.id DESC LIMIT ?",

@@ -143,7 +143,7 @@ class Behaviour:
         types = self._properties.get(event, {})
         return {name: self._value(value, types.get(name, "text")) for name, value in said.items()}
 
-    def _value(self, said: Any, type_: FieldType) -> Any:  # noqa: ANN401 - a property is any JSON value
+    def _value(self, said: Any, type_: FieldType) -> Any:
         if isinstance(said, dict) and "choice" in said:
             return self._random.choice(said["choice"])
         if isinstance(said, dict) and "between" in said:

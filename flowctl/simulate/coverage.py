@@ -56,7 +56,9 @@ def _of(workflow: Workflow, trail: Trail) -> Coverage:
         for way in _ways(instruction):
             total += 1
             if (workflow.name, instruction.pc, way) not in trail.ways:
-                gaps.append(Gap(place=instruction.place, what=f"{_label(instruction)} never went {_spoken(instruction, way)}"))
+                gaps.append(
+                    Gap(place=instruction.place, what=f"{_label(instruction)} never went {_spoken(instruction, way)}")
+                )
     return Coverage(workflow=workflow.name, total=total, covered=total - len(gaps), gaps=tuple(gaps))
 
 

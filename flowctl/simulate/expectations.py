@@ -86,7 +86,9 @@ class Actual:
         )
 
 
-def mismatches(project: Project, scenario: ScenarioBody, expected: Expectation, actual: Actual, *, start: int, zone: str) -> Iterator[Mismatch]:
+def mismatches(
+    project: Project, scenario: ScenarioBody, expected: Expectation, actual: Actual, *, start: int, zone: str
+) -> Iterator[Mismatch]:
     """Every way in which an expectation does not hold. `start` is UTC ms; times in tests are in the project's `zone`."""
     watch = _Watch(project, scenario, start, zone)
     if expected.sends is not None:
@@ -134,7 +136,9 @@ class _Watch:
         """Some enrollment of the workflows in question ended so, at that time where one is said."""
         ended = [each for each in actual.enrollments if self._mine(each.workflow) and each.ended is not None]
         at = self._at(expected.at) if expected.at is not None else None
-        if any(each.ended == expected.exit and (at is None or self._same_minute(each.ended_at or 0, at)) for each in ended):
+        if any(
+            each.ended == expected.exit and (at is None or self._same_minute(each.ended_at or 0, at)) for each in ended
+        ):
             return
         told = [f"{each.ended} at {self._when(each.ended_at or 0)}" for each in ended]
         inside = sum(self._mine(each.workflow) and each.ended is None for each in actual.enrollments)
@@ -153,27 +157,42 @@ class _Watch:
             holds = count == want if isinstance(want, int) and not isinstance(want, bool) else bool(count) == want
             if not holds:
                 of = f" {name}" if name else ""
-                yield Mismatch(place=expected.place_of("enrolled"), expected=f"enrolled{of}: {json.dumps(want)}", found=f"entered {count} times")
+                yield Mismatch(
+                    place=expected.place_of("enrolled"),
+                    expected=f"enrolled{of}: {json.dumps(want)}",
+                    found=f"entered {count} times",
+                )
 
     def fields(self, expected: Expectation, actual: Actual) -> Iterator[Mismatch]:
         """Values as the language writes them."""
         values, _ = contact_values(actual.connection, actual.contact_id, self._project.field_types)
         for name, want in (expected.fields or {}).items():
             found = _written(values.get(name))
-            if found != _written(want) and not (isinstance(want, list) and sorted(map(str, want)) == sorted(map(str, found or []))):
-                yield Mismatch(place=expected.place_of("fields"), expected=f"{name}: {json.dumps(want, default=str)}", found=json.dumps(found, default=str))
+            if found != _written(want) and not (
+                isinstance(want, list) and sorted(map(str, want)) == sorted(map(str, found or []))
+            ):
+                yield Mismatch(
+                    place=expected.place_of("fields"),
+                    expected=f"{name}: {json.dumps(want, default=str)}",
+                    found=json.dumps(found, default=str),
+                )
 
     def segments(self, expected: Expectation, actual: Actual) -> Iterator[Mismatch]:
         """Who is in now."""
         inside = {
             name
             for (name,) in actual.connection.execute(
-                "SELECT s.name FROM segment_members m JOIN segments s ON s.id = m.segment_id WHERE m.contact_id = ?", (actual.contact_id,)
+                "SELECT s.name FROM segment_members m JOIN segments s ON s.id = m.segment_id WHERE m.contact_id = ?",
+                (actual.contact_id,),
             )
         }
         for name, want in (expected.segments or {}).items():
             if (name in inside) != want:
-                yield Mismatch(place=expected.place_of("segments"), expected=f"{name}: {json.dumps(want)}", found="inside" if name in inside else "not inside")
+                yield Mismatch(
+                    place=expected.place_of("segments"),
+                    expected=f"{name}: {json.dumps(want)}",
+                    found="inside" if name in inside else "not inside",
+                )
 
     def _at(self, said: Duration | datetime) -> int:
         return local_plus(self._start, self._zone, said) if isinstance(said, Duration) else instant(said, self._zone)

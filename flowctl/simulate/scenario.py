@@ -74,7 +74,11 @@ class Bench:
         """
         self._project = project
         self._base = open_store(":memory:", create=True)
-        live = {name: workflow.model_copy(update={"state": "live"}) for name, workflow in project.workflows.items() if workflow.state == "draft"}
+        live = {
+            name: workflow.model_copy(update={"state": "live"})
+            for name, workflow in project.workflows.items()
+            if workflow.state == "draft"
+        }
         self._tested = replace(project, workflows={**project.workflows, **live})
         apply(self._base, self._tested, commit="files", now=0)
         self.trail = Trail()
@@ -125,11 +129,18 @@ class _Story:
                 continue
             (expectation,) = thing
             actual = Actual.of(self._connection, self._contact, since)
-            self._wrong += mismatches(self._project, self._scenario, expectation, actual, start=self._start, zone=self._zone)
+            self._wrong += mismatches(
+                self._project, self._scenario, expectation, actual, start=self._start, zone=self._zone
+            )
             if expectation.sends is not None:
                 since = actual.last_outbox
         self._remember()
-        return Outcome(name=self._name, mismatches=tuple(self._wrong), timeline=self._timeline() if self._wrong else None, ticks=self._ticks)
+        return Outcome(
+            name=self._name,
+            mismatches=tuple(self._wrong),
+            timeline=self._timeline() if self._wrong else None,
+            ticks=self._ticks,
+        )
 
     def _points(self) -> Iterator[tuple[int, Fact | tuple[Expectation]]]:
         """Facts and expectations in order of time; an expectation sees what happens at its instant, and keeps its place among others."""
@@ -172,7 +183,9 @@ class _Story:
                 for index, said in enumerate(entrance.triggers):
                     if said.get("existing"):  # the workflow is taken to have been applied long ago
                         pending = (f"existing:{index}:{entrance.workflow}", self._start)
-                        connection.execute("INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", pending)
+                        connection.execute(
+                            "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", pending
+                        )
         return contact
 
     def _consents(self, contact: int, values: dict[str, Any], at: int) -> Iterator[consents.Statement]:
@@ -221,13 +234,30 @@ class _Story:
             if fact.event is not None:
                 self._event(contact, fact.event, at, fact.properties, fact.id)
             elif fact.set is not None:
-                contacts.change(connection, contact, {name: self._cast(fact, name, value) for name, value in fact.set.items()}, now=at)
+                contacts.change(
+                    connection,
+                    contact,
+                    {name: self._cast(fact, name, value) for name, value in fact.set.items()},
+                    now=at,
+                )
             elif fact.unsubscribe is not None:
                 channels = CHANNELS if fact.unsubscribe is True else [str(fact.unsubscribe)]
-                said = [consents.Statement(contact_id=contact, channel=channel, granted=False, at=at, source="scenario") for channel in channels]
+                said = [
+                    consents.Statement(contact_id=contact, channel=channel, granted=False, at=at, source="scenario")
+                    for channel in channels
+                ]
                 consents.record(connection, said, now=at)
             elif fact.enroll is not None:
-                enroll(connection, self._runtime, fact.enroll, [contact], step=None, force=False, now=at, inputs=self._scenario.inputs)
+                enroll(
+                    connection,
+                    self._runtime,
+                    fact.enroll,
+                    [contact],
+                    step=None,
+                    force=False,
+                    now=at,
+                    inputs=self._scenario.inputs,
+                )
             else:
                 self._status(fact, at)
         self._now = at - 1  # the next look is at this very instant
@@ -238,7 +268,13 @@ class _Story:
         self._connection.execute(
             "INSERT INTO events (contact_id, type, at, props, dedupe) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (contact_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING",
-            (contact, events.type_id(self._connection, name), at, json.dumps(properties) if properties else None, identity),
+            (
+                contact,
+                events.type_id(self._connection, name),
+                at,
+                json.dumps(properties) if properties else None,
+                identity,
+            ),
         )
 
     def _status(self, fact: Fact, at: int) -> None:
@@ -249,7 +285,11 @@ class _Story:
             sending = statuses.newest(self._connection, self._contact, message)
             if sending is None:
                 where = fact.place_of(word)
-                self._wrong.append(Mismatch(place=where, expected=f"message {message} was sent before it is {word}", found="it was not sent"))
+                self._wrong.append(
+                    Mismatch(
+                        place=where, expected=f"message {message} was sent before it is {word}", found="it was not sent"
+                    )
+                )
                 return
             status = statuses.Status(sending=sending, status=statuses.NAMES.index(word), at=at, link=fact.link)
             statuses.record(self._connection, [status], now=at)
@@ -265,7 +305,10 @@ class _Story:
             "SELECT DISTINCT j.version_id, j.pc, k.name, j.detail ->> 'way' FROM journal j JOIN journal_kinds k ON k.id = j.kind "
             "WHERE j.pc IS NOT NULL AND k.name IN ('branch', 'woken', 'timed_out')"
         )
-        self._trail.ways |= {(numbers[version], pc, way or {"woken": "then", "timed_out": "timeout"}[kind]) for version, pc, kind, way in rows}
+        self._trail.ways |= {
+            (numbers[version], pc, way or {"woken": "then", "timed_out": "timeout"}[kind])
+            for version, pc, kind, way in rows
+        }
 
     def _timeline(self) -> Timeline:
         from flowctl.report.timeline import timeline  # noqa: PLC0415 - only failures are told
@@ -277,4 +320,8 @@ def selected(project: Project, pattern: str) -> list[tuple[str, ScenarioBody]]:
     """The scenarios whose title or workflow holds a text, in the order of the files; all of them for ''."""
     wanted = pattern.lower()
     chosen: Iterable[tuple[str, ScenarioBody]] = sorted(project.scenarios.items(), key=lambda item: item[1].place)
-    return [(name, scenario) for name, scenario in chosen if not wanted or wanted in name.lower() or any(wanted in of for of in scenario.of)]
+    return [
+        (name, scenario)
+        for name, scenario in chosen
+        if not wanted or wanted in name.lower() or any(wanted in of for of in scenario.of)
+    ]

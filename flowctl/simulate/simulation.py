@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
     from flowctl.store.database import Store
 
-DAYS_MAX = 3_660
-STEP_MS = (
-    15 * 60_000
-)  # how far the virtual clock moves at once: measured four times as fast as 5 minutes, same outcomes
+# As if cron ran every half hour: people answer within hours, and a tick costs 5 ms even where nothing happens.
+STEP_MS = 30 * 60_000
 NOTHING = Assumptions(assumptions="nothing", description="Nobody does anything by themselves.")
 
 

@@ -30,7 +30,16 @@ def run(shop, capsys, monkeypatch):
     return run
 
 
-COMMANDS = ["explain k0", "report", "report thanks", "status", "audit", "segments list", "workflows list", "simulate --days 1"]
+COMMANDS = [
+    "explain k0",
+    "report",
+    "report thanks",
+    "status",
+    "audit",
+    "segments list",
+    "workflows list",
+    "simulate --days 1",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -72,7 +81,12 @@ def test_explain_draws_lines_on_a_terminal(run, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "hint"),
-    [("explain nobody", "key"), ("report thank", "thanks"), ("segments count lapsd", "segments list"), ("report --version 2", "WORKFLOW")],
+    [
+        ("explain nobody", "key"),
+        ("report thank", "thanks"),
+        ("segments count lapsd", "segments list"),
+        ("report --version 2", "WORKFLOW"),
+    ],
 )
 def test_what_is_not_there_is_said_with_help(run, command, hint):
     code, out, err = run(*command.split())
@@ -97,7 +111,10 @@ def test_audit_exits_1_where_it_does_not_balance(tmp_path, capsys, monkeypatch):
 def test_simulate_is_repeatable_and_takes_assumptions(run, shop):
     first = run("simulate", "--days", "3", "--seed", "4", "--json")
     assert first == run("simulate", "--days", "3", "--seed", "4", "--assume", "lively", "--json")
-    assert first[1] == run("simulate", "--days", "3", "--seed", "4", "--assume", str(shop.root / "assumptions.yaml"), "--json")[1]
+    assert (
+        first[1]
+        == run("simulate", "--days", "3", "--seed", "4", "--assume", str(shop.root / "assumptions.yaml"), "--json")[1]
+    )
     code, _, err = run("simulate", "--days", "1", "--assume", "gloomy")
     assert code == 2
     assert "lively" in err
@@ -106,7 +123,9 @@ def test_simulate_is_repeatable_and_takes_assumptions(run, shop):
 def test_simulate_refuses_faulty_files(tmp_path, capsys):
     shop = Shop(tmp_path / "shop", people=1)
     shop.store.close()
-    (shop.root / "thanks.yaml").write_text("workflow: thanks\ntriggers: [{event: bougt}]\nsteps: []\n", encoding="utf-8")
+    (shop.root / "thanks.yaml").write_text(
+        "workflow: thanks\ntriggers: [{event: bougt}]\nsteps: []\n", encoding="utf-8"
+    )
     assert main(["-C", str(shop.root), "simulate", "--days", "1"]) == 2
     assert "REF001" in capsys.readouterr().err
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -84,3 +87,21 @@ def test_problems_are_listed(capsys):
     problem = Problem(code="YML001", slug="syntax-error", message="oops", place=Place(path="a.yaml", line=3, column=2))
     assert failure.status(raising(ProblemsFound([problem]))) == 2
     assert capsys.readouterr().err.startswith("a.yaml:3:2: error YML001 syntax-error: oops\nerror: 1 problem")
+
+
+def test_the_shell_completes_commands_and_options():
+    for words, said in (
+        ("flowctl vali", "validate"),
+        ("flowctl validate --for", "--format"),
+        ("flowctl contacts imp", "import"),
+    ):
+        environment = {
+            **os.environ,
+            "_FLOWCTL_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "flowctl"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.split() == [said]

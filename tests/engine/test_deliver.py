@@ -30,7 +30,9 @@ def channel(request):
     return request.param
 
 
-def world_of(channel, message: str = "hello", *, people=("ana",), script=(), steps: str = "", messages: str = MESSAGES) -> World:
+def world_of(
+    channel, message: str = "hello", *, people=("ana",), script=(), steps: str = "", messages: str = MESSAGES
+) -> World:
     steps = steps or f"- send: {message}\n  via: email\n  on_skip: [{{tag: {{interests: [toys]}}}}]\n- wait: 1h"
     world = World(workflow("w", steps=steps), channel=channel(script), messages=messages)
     for key in people:
@@ -76,11 +78,15 @@ def test_a_retry_stops_when_the_message_expires(channel):
 
 def test_an_address_refused_for_good_is_suppressed_and_the_others_get_theirs(channel):
     people = [f"c{number:02}" for number in range(50)]
-    world = world_of(channel, people=people, script=lambda letter: NOBODY if letter.recipient.startswith("c07") else ACCEPTED)
+    world = world_of(
+        channel, people=people, script=lambda letter: NOBODY if letter.recipient.startswith("c07") else ACCEPTED
+    )
     world.ticks("5m")
     assert len(world.channel.transmitted) == 49
     assert world.outbox("c07") == [("hello", "email", "failed", "550 no such user")]
-    assert world.connection.execute("SELECT count(*) FROM suppressions WHERE contact_id > 0 AND reason = 'refused'").fetchone() == (1,)
+    assert world.connection.execute(
+        "SELECT count(*) FROM suppressions WHERE contact_id > 0 AND reason = 'refused'"
+    ).fetchone() == (1,)
     assert world.value("c07", "interests") == '["toys"]'
     assert world.value("c08", "interests") is None
 
@@ -107,7 +113,9 @@ def test_a_provider_that_is_down_costs_no_attempt_and_everything_leaves_later():
 
 def test_a_channel_that_cannot_be_made_stops_no_other(monkeypatch):
     monkeypatch.delenv("NO_SUCH_SECRET", raising=False)
-    settings = SETTINGS.replace("sms: {adapter: maildir, path: sms}", 'sms: {adapter: maildir, path: "${NO_SUCH_SECRET}"}')
+    settings = SETTINGS.replace(
+        "sms: {adapter: maildir, path: sms}", 'sms: {adapter: maildir, path: "${NO_SUCH_SECRET}"}'
+    )
     world = World(workflow("w", steps="- send: hello\n  via: {all: [sms, email]}"), settings=settings)
     world.contact("ana", phone="+33612345678")
     world.event("ana", "signup", at("1m"))
@@ -145,7 +153,11 @@ def test_marketing_in_doubt_is_never_sent_again_and_the_contact_goes_on(channel)
 
 
 def test_marketing_in_doubt_counts_against_caps(channel):
-    world = World(workflow("w", steps="- send: hello\n  via: email\n- send: bye"), channel=channel([DROPPED]), settings=SETTINGS + "pressure: {email: [1 per 1d]}\n")
+    world = World(
+        workflow("w", steps="- send: hello\n  via: email\n- send: bye"),
+        channel=channel([DROPPED]),
+        settings=SETTINGS + "pressure: {email: [1 per 1d]}\n",
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1m"))
     world.ticks("5m", "1d4m")
@@ -167,7 +179,9 @@ def test_transactional_in_doubt_is_sent_once_more_to_the_byte_and_then_left(chan
 
 
 def test_the_resend_repeats_the_attempt_that_is_in_doubt_not_an_earlier_one_that_was_refused(channel):
-    messages = MESSAGES.replace("subject: Receipt, text: Receipt", "subject: Receipt, text: \"Dear {{ contact.first_name|default('you') }}\"")
+    messages = MESSAGES.replace(
+        "subject: Receipt, text: Receipt", "subject: Receipt, text: \"Dear {{ contact.first_name|default('you') }}\""
+    )
     world = world_of(channel, "receipt", script=[BUSY_AT_DATA, DROPPED], messages=messages)
     world.ticks("5m")
     world.set("ana", at("5m"), first_name="Ana")
@@ -211,7 +225,9 @@ def test_a_status_that_bears_the_key_settles_it_before_it_is_sent_again(channel,
     key = world.channel.transmitted[0].key
     with transaction(world.connection):
         statuses.record(
-            world.connection, [statuses.Status(sending=statuses.by_key(world.connection, key), status=status, at=at("6m"))], now=at("6m")
+            world.connection,
+            [statuses.Status(sending=statuses.by_key(world.connection, key), status=status, at=at("6m"))],
+            now=at("6m"),
         )
     world.ticks("10m", "1d")
     assert len(world.channel.asked) == 1
@@ -244,8 +260,12 @@ def test_what_another_program_stored_after_the_claim_stops_what_has_not_begun(tm
             if fact == "suppressed":
                 world.suppress("c9@example.com", at("5m"))
             else:
-                world.connection.execute("UPDATE outbox SET state = 7, counted_at = NULL, settled_at = 1 WHERE recipient = 'c9@example.com'")
-                world.connection.execute("UPDATE enrollments SET state = 2, ended_at = 1, due_at = NULL WHERE contact_id = 10")
+                world.connection.execute(
+                    "UPDATE outbox SET state = 7, counted_at = NULL, settled_at = 1 WHERE recipient = 'c9@example.com'"
+                )
+                world.connection.execute(
+                    "UPDATE enrollments SET state = 2, ended_at = 1, due_at = NULL WHERE contact_id = 10"
+                )
                 world.connection.execute(
                     "INSERT INTO journal (contact_id, enrollment_id, at, kind) SELECT 10, id, 1, 16 FROM enrollments WHERE contact_id = 10"
                 )
@@ -304,4 +324,6 @@ def test_stopping_leaves_the_rest_ready(channel):
     world.tick(at("5m"), on_delivery=held.append)
     assert 3 <= len(world.channel.transmitted) <= 30
     world.tick(at("10m"))
-    assert sorted(letter.recipient for letter in world.channel.transmitted) == sorted(f"c{number}@example.com" for number in range(30))
+    assert sorted(letter.recipient for letter in world.channel.transmitted) == sorted(
+        f"c{number}@example.com" for number in range(30)
+    )

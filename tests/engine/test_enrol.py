@@ -131,12 +131,21 @@ def test_enters_with_those_already_inside(existing, who):
     world.contact("old", engagement=50)
     world.contact("new", engagement=5)
     world.ticks("5m")
-    world.apply(RICH, workflow("w", triggers=f"[{{enters: rich, existing: {existing}}}]", steps=STAY), workflow("other", steps=STAY), now=at("10m"))
+    world.apply(
+        RICH,
+        workflow("w", triggers=f"[{{enters: rich, existing: {existing}}}]", steps=STAY),
+        workflow("other", steps=STAY),
+        now=at("10m"),
+    )
     world.ticks("15m")
     world.set("new", at("20m"), engagement=10)
     world.ticks("25m", "30m", "1d")
     assert sorted(key for key, _ in world.entered("w")) == who
-    world.apply(RICH, workflow("w", triggers=f"[{{enters: rich, existing: {existing}}}]", steps=STAY + "\n- exit: x"), now=at("2d"))
+    world.apply(
+        RICH,
+        workflow("w", triggers=f"[{{enters: rich, existing: {existing}}}]", steps=STAY + "\n- exit: x"),
+        now=at("2d"),
+    )
     world.ticks("2d5m")
     assert len(world.entered("w")) == len(who)
 
@@ -198,7 +207,9 @@ def test_a_contacts_creation_is_no_field_change_and_text_fields_change_to_a_valu
 
 
 def test_moment_is_the_workflows_zone_and_comes_once():
-    world = World(workflow("w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 5}", steps=STAY))
+    world = World(
+        workflow("w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 5}", steps=STAY)
+    )
     world.contact("in", engagement=5)
     world.contact("out", engagement=4)
     world.ticks("55m")
@@ -210,14 +221,27 @@ def test_moment_is_the_workflows_zone_and_comes_once():
 
 
 def test_moment_that_was_missed_by_more_than_a_day_is_gone():
-    world = World(workflow("w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 0}", steps="- send: hello"))
+    world = World(
+        workflow(
+            "w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 0}", steps="- send: hello"
+        )
+    )
     world.contact("ana")
     world.ticks("30m", "3d")
-    assert [row[1] for row in world.sent()] in ([], ["hello"])  # replayed at its own time, then held against its three days
+    assert [row[1] for row in world.sent()] in (
+        [],
+        ["hello"],
+    )  # replayed at its own time, then held against its three days
 
 
 def test_schedule():
-    text = workflow("w", triggers='[{schedule: "0 9 * * mon"}]', audience="{field: engagement, gte: 0}", reentry="{after: 1d}", steps="- exit: seen")
+    text = workflow(
+        "w",
+        triggers='[{schedule: "0 9 * * mon"}]',
+        audience="{field: engagement, gte: 0}",
+        reentry="{after: 1d}",
+        steps="- exit: seen",
+    )
     world = World(text)
     world.contact("ana")
     world.ticks("1h", "6d21h55m")
@@ -234,7 +258,11 @@ def test_schedule():
         ("30 2 * * *", "2026-10-24T12:00Z", ["2026-10-25T00:30Z", "2026-10-26T01:30Z"]),
         ("0 9 * * *", "2026-03-28T07:00Z", ["2026-03-28T08:00Z", "2026-03-29T07:00Z"]),
         ("0 9 * * *", "2026-10-24T12:00Z", ["2026-10-25T08:00Z", "2026-10-26T08:00Z"]),
-        ("0 * * * *", "2026-10-24T23:30Z", ["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z", "2026-10-25T03:00Z"]),
+        (
+            "0 * * * *",
+            "2026-10-24T23:30Z",
+            ["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z", "2026-10-25T03:00Z"],
+        ),
         ("0 * * * *", "2026-03-29T00:30Z", ["2026-03-29T01:00Z", "2026-03-29T02:00Z"]),
         ("*/30 2 * * *", "2026-10-24T12:00Z", ["2026-10-25T00:00Z", "2026-10-25T00:30Z", "2026-10-26T01:00Z"]),
         ("0 9 1 1 *", "2026-03-01T00:00Z", ["2027-01-01T08:00Z"]),
@@ -245,7 +273,13 @@ def test_schedule_across_clock_changes(cron, after, found):
 
 
 def test_a_schedule_that_is_late_comes_once_for_each_of_its_times():
-    text = workflow("w", triggers='[{schedule: "0 * * * *"}]', audience="{field: engagement, gte: 0}", reentry="{after: 1s}", steps="- exit: seen")
+    text = workflow(
+        "w",
+        triggers='[{schedule: "0 * * * *"}]',
+        audience="{field: engagement, gte: 0}",
+        reentry="{after: 1s}",
+        steps="- exit: seen",
+    )
     world = World(text)
     world.contact("ana")
     world.ticks("3h30m", "3h35m", "4h")
@@ -284,7 +318,12 @@ def test_audience_is_judged_at_entry():
 
 
 def test_active_days():
-    text = workflow("w", active="{from: 2026-03-03, until: 2026-03-04, at_end: exit}", reentry="{after: 1s, while_active: parallel}", steps=STAY)
+    text = workflow(
+        "w",
+        active="{from: 2026-03-03, until: 2026-03-04, at_end: exit}",
+        reentry="{after: 1s, while_active: parallel}",
+        steps=STAY,
+    )
     world = World(text)
     for key, offset in (("before", "12h59m"), ("first", "13h"), ("last", "2d12h59m"), ("after", "2d13h")):
         world.contact(key)
@@ -346,7 +385,9 @@ def test_a_run_that_is_over_before_the_next_fact_lets_it_in_and_one_that_is_not_
 
 @pytest.mark.parametrize("more", ["", "\n- wait: 1h"])
 def test_a_workflow_does_not_feed_itself(more):
-    text = workflow("w", steps="- add: {visits: 1}" + more, triggers="[{field: visits, changes: true}]", reentry="{after: 1s}")
+    text = workflow(
+        "w", steps="- add: {visits: 1}" + more, triggers="[{field: visits, changes: true}]", reentry="{after: 1s}"
+    )
     world = World(text)
     world.contact("ana", visits=0)
     world.ticks("5m")

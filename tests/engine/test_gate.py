@@ -10,7 +10,11 @@ CARTS = {"triggers": "[{event: cart_updated}]", "reentry": "{while_active: paral
 
 
 def pressed(pressure: str, *texts: str, **said: str) -> World:
-    return World(*(texts or (workflow("w", steps="- send: hello\n  via: email", **CARTS),)), settings=f"{SETTINGS}pressure: {pressure}\n", **said)
+    return World(
+        *(texts or (workflow("w", steps="- send: hello\n  via: email", **CARTS),)),
+        settings=f"{SETTINGS}pressure: {pressure}\n",
+        **said,
+    )
 
 
 def carts(world: World, key: str, *offsets: str) -> None:
@@ -76,7 +80,9 @@ def test_priority_goes_first_then_who_came_first():
 
 
 def test_transactional_passes_and_does_not_count():
-    text = workflow("w", steps="- send: receipt\n  via: email\n- send: bye\n- send: receipt\n  id: second\n  via: email", **CARTS)
+    text = workflow(
+        "w", steps="- send: receipt\n  via: email\n- send: bye\n- send: receipt\n  id: second\n  via: email", **CARTS
+    )
     world = pressed("{email: [1 per 1d]}", text)
     world.contact("ana")
     carts(world, "ana", "1m", "2m")
@@ -85,7 +91,9 @@ def test_transactional_passes_and_does_not_count():
 
 
 def test_on_cap_skip():
-    world = pressed("{email: [1 per 16h], on_cap: skip}", workflow("w", steps="- send: bye\n  on_skip: [{exit: capped}]", **CARTS))
+    world = pressed(
+        "{email: [1 per 16h], on_cap: skip}", workflow("w", steps="- send: bye\n  on_skip: [{exit: capped}]", **CARTS)
+    )
     world.contact("ana")
     carts(world, "ana", "1m", "2m")
     world.ticks("5m", "17h")
@@ -128,7 +136,9 @@ def test_a_held_message_is_journaled_once():
 
 # --------------------------------------------------------------------------------------------------------------------- once
 
-ONCE = MESSAGES + "  offer:\n    once: 30d\n    email: {from: shop, subject: Offer, text: Offer}\n    sms: {text: Offer}\n"
+ONCE = (
+    MESSAGES + "  offer:\n    once: 30d\n    email: {from: shop, subject: Offer, text: Offer}\n    sms: {text: Offer}\n"
+)
 
 
 def test_once_never_twice_within():
@@ -227,7 +237,9 @@ def test_a_topic_opted_out_of():
     messages = MESSAGES + "  offer:\n    topic: offers\n    email: {from: shop, subject: Offer, text: Offer}\n"
     world = World(workflow("w", steps="- send: offer\n- send: hello"), messages=messages)
     world.contact("ana")
-    world.connection.execute("INSERT INTO consents VALUES (?, 'all', 'topic:offers', 0, ?, 'test')", (world.id_of("ana"), at("0m")))
+    world.connection.execute(
+        "INSERT INTO consents VALUES (?, 'all', 'topic:offers', 0, ?, 'test')", (world.id_of("ana"), at("0m"))
+    )
     world.event("ana", "signup", at("1m"))
     world.ticks("5m")
     assert world.messages("ana") == ["hello"]

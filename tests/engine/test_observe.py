@@ -166,6 +166,20 @@ class TestTimes:
         assert watch.look(T0 + 4 * HOUR) == [(1, 1, -1, 0, T0 + 3 * HOUR)]
 
 
+class TestFieldsComparedWith:
+    def test_the_other_side_of_a_comparison_may_change(self, template):
+        watch = Watch(
+            template,
+            s1={"field": "t", "before": {"from": "contact.created_at"}},
+            s2={"event": "a", "since": "ever", "where": {"x": {"lt": {"from": "contact.n"}}}},
+        )
+        watch.set(T0, t=T0 - HOUR)
+        watch.event(T0, props={"x": 3})
+        assert watch.look(T0) == []
+        watch.set(T0 + MINUTE, created_at=T0, n=4)
+        assert [row[:3] for row in watch.look(T0 + HOUR)] == [(1, 1, 1), (1, 2, 1)]
+
+
 class TestOrigins:
     def test_what_an_import_or_an_apply_finds_exists_already(self, template):
         watch = Watch(template, s1={"field": "n", "gt": 3}, s2={"any": [{"segment": "s1"}, RECENT]})
@@ -191,6 +205,15 @@ class TestOrigins:
         watch.db.execute("DELETE FROM events WHERE contact_id = ?", (people[0],))
         watch.event(T0 + 2 * MINUTE, who=people[0])
         assert [row[2:4] for row in watch.look(T0 + 2 * MINUTE)] == [(-1, 0)]
+
+    def test_an_import_dated_ahead_is_an_import_and_nobody_elses_matter(self, template):
+        watch = Watch(template, s1={"field": "n", "gt": 3})
+        ahead = watch.contact(created_at=T0 + DAY, origin=0, n=5)
+        other = watch.contact(created_at=T0 - DAY, origin=0)
+        watch.look(T0)
+        watch.set(T0 + MINUTE, who=other, n=5)
+        assert watch.look(T0 + HOUR) == [(other, 1, 1, 0, T0 + MINUTE)]
+        assert watch.look(T0 + DAY) == [(ahead, 1, 1, 1, T0 + DAY)]
 
     def test_a_segment_on_one_that_was_judged_anew_exists_too(self, template):
         watch = Watch(template, s2={"segment": "s1"})
@@ -243,6 +266,15 @@ class TestFacts:
         watch.at = until
         assert facts.any == bool(facts.events or facts.changes)
         return facts.events, facts.changes
+
+    def test_contacts_of_the_far_future_are_here_already(self, template):
+        watch = Watch(template, s1={"field": "n", "gt": 3})
+        soon = watch.contact(created_at=T0 + HOUR, n=5)
+        far = watch.contact(created_at=T0 + 9999 * DAY, n=5)
+        assert watch.look(T0 + MINUTE) == [(far, 1, 1, 0, T0 + MINUTE)]
+        assert watch.look(T0 + HOUR) == [(soon, 1, 1, 0, T0 + HOUR)]
+        cursors = dict(watch.db.execute("SELECT name, value FROM cursors"))
+        assert cursors["contacts"] == cursors["contacts.seen"] == far
 
     def test_a_transaction_undone_is_looked_at_again(self, template):
         watch = Watch(template, s1=RECENT)

@@ -52,7 +52,9 @@ def test_a_clock_that_jumps_back_does_nothing_twice_and_goes_on():
 
 
 def test_a_clock_that_jumps_back_does_not_send_past_a_cap():
-    world = World(workflow("w", steps="- send: hello\n- send: bye"), settings=SETTINGS + "pressure: {email: [1 per 1d]}\n")
+    world = World(
+        workflow("w", steps="- send: hello\n- send: bye"), settings=SETTINGS + "pressure: {email: [1 per 1d]}\n"
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1m"))
     world.ticks("5m", "1d")
@@ -100,8 +102,18 @@ def test_one_contact_with_very_many_facts_stops_nobody():
 def test_two_workflows_that_start_each_other_stop_nobody():
     back = "[{field: stage, to: %s}]"
     world = World(
-        workflow("one", triggers=back % "lead", steps="- set: {stage: customer}", reentry="{while_active: restart, after: 1s, since: entry}"),
-        workflow("two", triggers=back % "customer", steps="- set: {stage: lead}", reentry="{while_active: restart, after: 1s, since: entry}"),
+        workflow(
+            "one",
+            triggers=back % "lead",
+            steps="- set: {stage: customer}",
+            reentry="{while_active: restart, after: 1s, since: entry}",
+        ),
+        workflow(
+            "two",
+            triggers=back % "customer",
+            steps="- set: {stage: lead}",
+            reentry="{while_active: restart, after: 1s, since: entry}",
+        ),
         workflow("w", steps="- send: hello"),
     )
     world.contact("loop")
@@ -120,7 +132,11 @@ def test_a_poison_row_among_many_fails_alone(monkeypatch):
         world.contact(f"c{number:02}", visits=2**63 - 1 if number in (13, 77) else 0)
         world.event(f"c{number:02}", "signup", at("1m"))
     world.ticks("5m", "2h")
-    failed = {key for key, _, _, _ in ((f"c{n:02}", *world.ended(f"c{n:02}")[0]) for n in range(100)) if world.states(key=key)[0][0] == "failed"}
+    failed = {
+        key
+        for key, _, _, _ in ((f"c{n:02}", *world.ended(f"c{n:02}")[0]) for n in range(100))
+        if world.states(key=key)[0][0] == "failed"
+    }
     assert failed == {"c13", "c77"}
     assert len(world.sent()) == 98
     assert "cannot store REAL" in world.states(key="c13")[0][1]
@@ -152,7 +168,13 @@ def test_a_late_tick_enters_facts_at_their_own_times_and_sends_in_the_last_slice
 
 
 def test_a_tick_after_a_month_of_silence_sends_no_burst():
-    text = workflow("w", triggers='[{schedule: "0 9 * * *"}]', audience="{field: engagement, gte: 0}", reentry="{after: 1h}", steps="- send: hello")
+    text = workflow(
+        "w",
+        triggers='[{schedule: "0 9 * * *"}]',
+        audience="{field: engagement, gte: 0}",
+        reentry="{after: 1h}",
+        steps="- send: hello",
+    )
     world = World(text)
     for number in range(3):
         world.contact(f"c{number}")
@@ -161,7 +183,10 @@ def test_a_tick_after_a_month_of_silence_sends_no_burst():
 
 
 def test_what_the_first_send_made_due_runs_in_the_same_tick():
-    world = World(workflow("w", steps="- send: hello\n- set: {stage: customer}\n- send: bye"), workflow("x", triggers="[{field: stage, to: customer}]", steps="- send: again"))
+    world = World(
+        workflow("w", steps="- send: hello\n- set: {stage: customer}\n- send: bye"),
+        workflow("x", triggers="[{field: stage, to: customer}]", steps="- send: again"),
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1m"))
     world.ticks("5m")
@@ -181,7 +206,9 @@ def test_contacts_in_flight_keep_their_version():
 
 
 def test_a_workflow_that_is_gone_drains():
-    world = World(workflow("w", steps="- wait: 1h\n- send: hello"), workflow("x", steps="- exit: x", triggers="[{manual: true}]"))
+    world = World(
+        workflow("w", steps="- wait: 1h\n- send: hello"), workflow("x", steps="- exit: x", triggers="[{manual: true}]")
+    )
     for key in ("in", "late"):
         world.contact(key)
     world.event("in", "signup", at("1m"))

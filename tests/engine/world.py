@@ -115,7 +115,10 @@ class World:
         row = {"key": key, "email": f"{key}@example.com" if "email" in consent else None, **values}
         with transaction(self.connection):
             number = contacts.create(self.connection, row, origin=origin, now=when)
-            said = [consents.Statement(contact_id=number, channel=name, granted=True, at=when, source="test") for name in consent]
+            said = [
+                consents.Statement(contact_id=number, channel=name, granted=True, at=when, source="test")
+                for name in consent
+            ]
             consents.record(self.connection, said, now=when, first_new_id=number)
         return number
 
@@ -136,7 +139,9 @@ class World:
 
     def withdraw(self, key: str, channel: str, when: int) -> None:
         with transaction(self.connection):
-            said = consents.Statement(contact_id=self.id_of(key), channel=channel, granted=False, at=when, source="test")
+            said = consents.Statement(
+                contact_id=self.id_of(key), channel=channel, granted=False, at=when, source="test"
+            )
             consents.record(self.connection, [said], now=when)
 
     def suppress(self, address: str, when: int, channel: str = "email", reason="manual") -> None:
@@ -217,21 +222,32 @@ class World:
     def outbox(self, key: str | None = None) -> list[tuple[str, str, str, str | None]]:
         """Message, channel, state, reason."""
         return self.connection.execute(
-            "SELECT message, channel, state, reason FROM outbox_readable WHERE contact IS coalesce(?1, contact) ORDER BY id", (key,)
+            "SELECT message, channel, state, reason FROM outbox_readable WHERE contact IS coalesce(?1, contact) ORDER BY id",
+            (key,),
         ).fetchall()
 
     def value(self, key: str, field: str):
         return self.connection.execute(f'SELECT "{field}" FROM contacts WHERE key = ?', (key,)).fetchone()[0]
 
     def journal(self, key: str) -> list[tuple[str, dict]]:
-        rows = self.connection.execute("SELECT kind, detail FROM journal_readable WHERE contact = ? ORDER BY id", (key,))
+        rows = self.connection.execute(
+            "SELECT kind, detail FROM journal_readable WHERE contact = ? ORDER BY id", (key,)
+        )
         return [(kind, json.loads(detail) if detail else {}) for kind, detail in rows]
 
     def books(self) -> tuple:
         """Everything that ticks write, to compare two worlds or two moments."""
         return tuple(
             self.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
-            for table in ("enrollments", "outbox", "journal", "message_events", "transitions", "entries", "contact_changes")
+            for table in (
+                "enrollments",
+                "outbox",
+                "journal",
+                "message_events",
+                "transitions",
+                "entries",
+                "contact_changes",
+            )
         )
 
 
@@ -248,5 +264,10 @@ def refusals(*texts: str, **said: str) -> list[str]:
 
 def workflow(name: str, *, steps: str, triggers: str = "[{event: signup}]", **keys: str) -> str:
     """A workflow's text; `steps` is an indented YAML list."""
-    lines = [f"workflow: {name}", *(f"{key}: {value}" for key, value in keys.items()), f"triggers: {triggers}", "steps:"]
+    lines = [
+        f"workflow: {name}",
+        *(f"{key}: {value}" for key, value in keys.items()),
+        f"triggers: {triggers}",
+        "steps:",
+    ]
     return "\n".join(lines) + "\n" + "\n".join("  " + line for line in steps.strip("\n").splitlines()) + "\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowctl.lint.bounds import CHANNELS, Bound
+from flowctl.lint.bounds import CHANNELS, Pressure
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import build_graph
 from flowctl.project.load import load_texts
@@ -34,7 +34,7 @@ def bound(steps, *said, channels=CHANNELS, trigger="{event: seen}"):
     texts = {"flowctl.yaml": SETTINGS, "messages.yaml": MESSAGES, "w.yaml": "\n".join(lines)}
     project = load_texts(texts, Path())
     assert not project.problems
-    return Bound(build_graph(compile_program(project.workflows["w"]), project.messages), channels)
+    return Pressure(build_graph(compile_program(project.workflows["w"]), project.messages)).bound(channels)
 
 
 def most(steps, *said, per, channels=CHANNELS, trigger="{event: seen}"):

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flowctl.language.steps import ExitStep, IfStep, RepeatStep, SendStep, WaitForStep, WaitStep
-from flowctl.lint.bounds import CHANNELS, Bound
+from flowctl.lint.bounds import CHANNELS, Pressure
 from flowctl.lint.pressure import curve, separations, zero_cycle
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import build_graph
@@ -273,8 +273,8 @@ def test_no_run_sends_more_than_the_bound(steps, reentry, goal, seed):
     project = load_texts({"flowctl.yaml": SETTINGS, "m.yaml": MESSAGES, "w.yaml": text}, Path())
     assert not project.problems, (text, project.problems)
     workflow = project.workflows["w"]
-    graph = build_graph(compile_program(workflow), project.messages)
-    bounds = {channels: Bound(graph, channels) for channels in (CHANNELS, ("email",), ("push",), ("sms",))}
+    pressure = Pressure(build_graph(compile_program(workflow), project.messages))
+    bounds = {channels: pressure.bound(channels) for channels in (CHANNELS, ("email",), ("push",), ("sms",))}
     assume(not all(bound.is_unbounded for bound in bounds.values()))
     for attempt in range(5):
         sent = Run(project, workflow, random.Random(seed * 10 + attempt)).lived()

@@ -58,7 +58,9 @@ def test_versions_are_told_apart_and_together(shop):
     assert both.steps[0].where.endswith("@def5678")
 
 
-@pytest.mark.parametrize(("hits", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)])
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)]
+)
 def test_wilson_interval(hits, total, low, high):
     # Values of R's prop.test(correct = FALSE).
     found = Share(hits=hits, total=total).interval
@@ -71,5 +73,14 @@ def test_nothing_to_divide():
 
 
 def test_an_idle_store_reports_nothing_sent(shop):
-    assert NOW < shop.now
+    assert shop.now > NOW
     assert funnel(shop.store, "never-applied").entered == 0
+
+
+def test_places_and_commit_stay_together(shop):
+    """A comment moves every line; the version stays, and names the commit in which its lines are right."""
+    (shop.root / "thanks.yaml").write_text("# new\n" + THANKS_YAML, encoding="utf-8")
+    apply(shop.store, load(shop.root), commit="def5678", now=shop.now)
+    found = funnel(shop.store, "thanks")
+    assert found.versions == (1,)
+    assert found.steps[0].where == "thanks.yaml:12@def5678"

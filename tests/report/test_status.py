@@ -32,7 +32,12 @@ def test_the_store_at_a_glance(shop):
 def test_workflows_with_who_is_inside(shop):
     found = {each.name: each for each in workflows(shop.store)}
     assert set(found) == {"thanks", "big-spender"}
-    assert (found["thanks"].state, found["thanks"].version, found["thanks"].entered, found["thanks"].active) == ("live", 1, 4, 0)
+    assert (found["thanks"].state, found["thanks"].version, found["thanks"].entered, found["thanks"].active) == (
+        "live",
+        1,
+        4,
+        0,
+    )
     assert found["thanks"].path == "thanks.yaml"
 
 

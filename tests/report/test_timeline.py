@@ -62,10 +62,15 @@ def test_answers_unsubscribing_and_suppression_show(shop):
     from flowctl.store import statuses
     from flowctl.store.database import transaction
 
-    (key,) = shop.connection.execute("SELECT key FROM outbox WHERE contact_id = ? AND state = 3 LIMIT 1", (shop.people[2],)).fetchone()
+    (key,) = shop.connection.execute(
+        "SELECT key FROM outbox WHERE contact_id = ? AND state = 3 LIMIT 1", (shop.people[2],)
+    ).fetchone()
     sending = statuses.by_key(shop.connection, key)
     with transaction(shop.connection):
-        reported = [statuses.Status(sending=sending, status=status, at=NOW + 5 * DAY) for status in (statuses.OPENED, statuses.UNSUBSCRIBED)]
+        reported = [
+            statuses.Status(sending=sending, status=status, at=NOW + 5 * DAY)
+            for status in (statuses.OPENED, statuses.UNSUBSCRIBED)
+        ]
         statuses.record(shop.connection, reported, now=NOW + 5 * DAY)
     found = kinds(timeline(shop.store, "k2"))
     assert {"opened", "unsubscribed", "suppressed", "withdrew"} <= set(found)

@@ -19,7 +19,10 @@ def behaviour(seed=1, **said):
 
 
 def bought(seed):
-    rate = {"rate": "1 per 10d", "properties": {"cds": {"between": [1, 3]}, "amount": {"between": [5, 6]}, "shop": {"choice": ["a", "b"]}}}
+    rate = {
+        "rate": "1 per 10d",
+        "properties": {"cds": {"between": [1, 3]}, "amount": {"between": [5, 6]}, "shop": {"choice": ["a", "b"]}},
+    }
     life = behaviour(seed, events={"bought": rate})
     life.live("bought", list(range(1, 1001)), START, START + 10 * DAY_MS)
     return life.until(START + 10 * DAY_MS)
@@ -54,7 +57,9 @@ def test_answers_are_as_frequent_as_assumed_and_who_clicks_has_opened():
     life = behaviour(responses={"email": {"opened": 0.4, "clicked": 0.1, "unsubscribed": 0.01, "after": "4h"}})
     life.receive(sent(5000))
     answers = life.until(START + 100 * DAY_MS)
-    by_status = {status: [each for each in answers if each.status == status] for status in ("opened", "clicked", "unsubscribed")}
+    by_status = {
+        status: [each for each in answers if each.status == status] for status in ("opened", "clicked", "unsubscribed")
+    }
     assert len(by_status["opened"]) == pytest.approx(2000, abs=140)
     assert len(by_status["clicked"]) == pytest.approx(500, abs=90)
     assert len(by_status["unsubscribed"]) == pytest.approx(50, abs=30)

@@ -25,11 +25,17 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lively(shop):
-    return simulate(shop.store, shop.project, days=12, seed=5, now=NOW, assumptions=shop.project.assumptions["lively"], step_ms=HOUR)
+    return simulate(
+        shop.store, shop.project, days=12, seed=5, now=NOW, assumptions=shop.project.assumptions["lively"], step_ms=HOUR
+    )
 
 
 def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).iterdir() if path.suffix != ".db-shm"}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(folder).iterdir()
+        if path.suffix != ".db-shm"
+    }
 
 
 def test_the_store_is_not_written(tmp_path):
@@ -37,7 +43,9 @@ def test_the_store_is_not_written(tmp_path):
     shop.happens("bought", shop.people[0], NOW, "{}")
     before = digests(shop.root)
     changes = shop.connection.total_changes
-    found = simulate(shop.store, shop.project, days=3, seed=1, now=NOW, assumptions=shop.project.assumptions["lively"], step_ms=HOUR)
+    found = simulate(
+        shop.store, shop.project, days=3, seed=1, now=NOW, assumptions=shop.project.assumptions["lively"], step_ms=HOUR
+    )
     assert found.sent > 0
     assert digests(shop.root) == before
     assert shop.connection.total_changes == changes
@@ -46,7 +54,15 @@ def test_the_store_is_not_written(tmp_path):
 
 def test_the_same_seed_gives_the_same_result(shop, lively):
     again, other = (
-        simulate(shop.store, shop.project, days=12, seed=seed, now=NOW, assumptions=shop.project.assumptions["lively"], step_ms=HOUR)
+        simulate(
+            shop.store,
+            shop.project,
+            days=12,
+            seed=seed,
+            now=NOW,
+            assumptions=shop.project.assumptions["lively"],
+            step_ms=HOUR,
+        )
         for seed in (5, 6)
     )
     assert again == lively
@@ -54,7 +70,11 @@ def test_the_same_seed_gives_the_same_result(shop, lively):
 
 
 def test_the_sums_agree(lively):
-    assert lively.sent == sum(each.sent for each in lively.workflows) == sum(n * people for n, people in lively.per_contact.items())
+    assert (
+        lively.sent
+        == sum(each.sent for each in lively.workflows)
+        == sum(n * people for n, people in lively.per_contact.items())
+    )
     assert sum(lively.per_contact.values()) == lively.contacts == 60
     assert lively.sent > 20
     # 60 people, one purchase in five days each, twelve days: about 144.
@@ -93,7 +113,8 @@ def test_files_are_simulated_unless_what_was_applied_is_asked_for(shop, tmp_path
     (tmp_path / "new.yaml").write_text(THANKS_YAML.replace("workflow: thanks", "workflow: brand-new"), encoding="utf-8")
     project = load(tmp_path)
     files, applied = (
-        simulate(shop.store, project, days=1, seed=1, now=NOW, applied=applied, step_ms=HOUR) for applied in (False, True)
+        simulate(shop.store, project, days=1, seed=1, now=NOW, applied=applied, step_ms=HOUR)
+        for applied in (False, True)
     )
     entered = {each.workflow: each.entered for each in files.workflows}
     assert (entered["brand-new"], entered["thanks"]) == (20, 0)
@@ -109,7 +130,9 @@ def test_one_persons_story(shop):
 
 def test_people_an_assumption_is_about(shop):
     who = {"field": "first_name", "is": "Name7"}
-    assumed = Assumptions.model_validate({"assumptions": "one", "events": {"browsed": {"rate": "10 per 1d", "who": who}}})
+    assumed = Assumptions.model_validate(
+        {"assumptions": "one", "events": {"browsed": {"rate": "10 per 1d", "who": who}}}
+    )
     found = simulate(shop.store, shop.project, days=1, seed=1, now=NOW, assumptions=assumed, step_ms=HOUR, contact="k7")
     assert found.facts["browsed"] == sum(entry.subject == "browsed" for entry in found.timeline.entries) > 2
 

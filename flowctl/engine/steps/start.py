@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.conditions.literal import literal
-from flowctl.engine.conditions.scope import Frame
-from flowctl.engine.conditions.values import operand_of
+from flowctl.engine.rendering import Templates, fill
 from flowctl.engine.work import HERE
 from flowctl.language.steps import StartStep
 from flowctl.language.steps import walk as walk_steps
@@ -27,14 +26,17 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     inputs = target.inputs if target else {}
     if target and said.at_step and said.at_step not in {each.name for each in walk_steps(target.steps)}:
         compiler.refuse(step, f"workflow `{said.workflow}` has no step `{said.at_step}`", "start")
-    given = {name: operand_of(value, inputs[name].type if name in inputs else None, Frame(scope=compiler.scope)).sql for name, value in said.with_.items()}
+    templates = Templates(compiler=compiler)
+    types = {name: declared.type for name, declared in inputs.items()}
+    given = {name: templates.value(step, value, types.get(name), key="start") for name, value in said.with_.items()}
     values = {**{name: literal(declared.default) for name, declared in inputs.items()}, **given}
     pairs = ", ".join(f"{literal(name)}, {value}" for name, value in values.items())
-    return {"workflow": said.workflow, "at_step": said.at_step, "inputs": f"json_object({pairs})"}
+    return {"workflow": said.workflow, "at_step": said.at_step, "inputs": f"json_object({pairs})", "templates": templates.found}
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """The cause names enrollment, step and visit: however often it is looked at, one entry."""
+    fill(batch, version, pc, said["templates"])
     here = batch.here(version, pc)
     batch.facts += batch.execute(
         "INSERT INTO entries (contact_id, workflow, at, cause, trigger, data, step) SELECT w.contact_id, :workflow, w.at, "

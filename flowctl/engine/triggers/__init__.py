@@ -24,6 +24,7 @@ MODULES: Mapping[str, str] = {
     "moment": "moment",
     "schedule": "schedule",
     "message": "message",
+    "record": "record",
     "manual": "manual",
 }
 

@@ -48,11 +48,11 @@ SEVERITY: Severity = "warning"
 
 # Whether a file is worth a closer look: a plain word or number of the kinds that `language.scalars` knows.
 _SUSPECT = re.compile(
-    r"(?:^|[:\-,\[{])[ \t]*"
-    r"(?:yes|no|on|off|[-+]?[1-9][0-9_]*:[0-5]?[0-9][0-9:.]*|[-+]?0[0-9_]+[0-9.]*|\+[0-9][0-9_.e]*|-?[0-9]+_[0-9_.]*|-?[0-9]{19,}"
-    r"|0b[01_]+|[-+]?\.(?:inf|nan))"
+    r"(?:^|[:\-,\[{])[ \t]*(?=[ynoYNO0-9.+-])"
+    r"(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|[-+]?[1-9][0-9_]*:[0-5]?[0-9][0-9:.]*|[-+]?0[0-9_]+[0-9.]*"
+    r"|\+[0-9][0-9_.eE]*|-?[0-9]+_[0-9_.]*|-?[0-9]{19,}|0b[01_]+|[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN))"
     r"[ \t]*(?:$|[:,\]}#])",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 
 

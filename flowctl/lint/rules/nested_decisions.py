@@ -43,7 +43,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
-from flowctl.language.steps import RepeatStep, branches
+from flowctl.language.steps import RepeatStep, SplitStep, TaskStep, WaitUntilStep, branches
 from flowctl.lint.steps import is_decision, spot
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from flowctl.language.problem import Severity
     from flowctl.language.steps import Step
-    from flowctl.lint.context import Context
+    from flowctl.lint.context import Context, Journey
 
 CODE = "CPX003"
 SLUG = "nested-decisions"
@@ -62,6 +62,8 @@ SHOWN_MAX = 3
 def check(context: Context) -> Iterator[Problem]:
     """Every workflow whose sum is too high."""
     for journey in context.journeys:
+        if _cannot_exceed(journey):
+            continue
         costs = [*_costs(journey.workflow.steps, 0), *_costs(journey.workflow.on_goal, 0)]
         total, most = sum(cost for cost, _ in costs), journey.most("complexity")
         if total <= most:
@@ -79,6 +81,13 @@ def check(context: Context) -> Iterator[Problem]:
             help="end early with `exit` instead of nesting, join conditions with `all:`, or move a branch into a workflow of its own",
             step=journey.name,
         )
+
+
+def _cannot_exceed(journey: Journey) -> bool:
+    """Whether even all of them within each other would not be too much: most workflows need no closer look."""
+    counted = sum(is_decision(step) or isinstance(step, RepeatStep) for step in journey.steps)
+    levels = counted + sum(isinstance(step, SplitStep | TaskStep | WaitUntilStep) for step in journey.steps)
+    return counted * levels <= journey.most("complexity")
 
 
 def _costs(steps: Sequence[Step], level: int) -> Iterator[tuple[int, Step]]:

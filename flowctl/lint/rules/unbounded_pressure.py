@@ -46,7 +46,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
-from flowctl.lint.bounds import CHANNELS, bound
+from flowctl.lint.bounds import CHANNELS
 from flowctl.lint.pressure import distances
 from flowctl.lint.steps import spot, told
 
@@ -67,7 +67,7 @@ SEVERITY: Severity = "error"
 def check(context: Context) -> Iterator[Problem]:
     """Every workflow without a finite bound, with the round it can go."""
     for journey in context.journeys:
-        found = bound(journey, CHANNELS)
+        found = journey.pressure.bound(CHANNELS) if journey.pressure is not None else None
         if found is not None and found.is_unbounded:
             yield _side_by_side(journey, found) if found.is_side_by_side else _round(journey, found)
 

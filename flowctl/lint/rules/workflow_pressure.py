@@ -50,10 +50,10 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.language.times import Rate
-from flowctl.lint.bounds import ALL, SENDS_SHOWN_MAX, bound, told, used_channels
+from flowctl.lint.bounds import ALL, SENDS_SHOWN_MAX, told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowctl.language.problem import Severity
     from flowctl.lint.bounds import Bound
@@ -89,27 +89,28 @@ _NAMES = {
 def check(context: Context) -> Iterator[Problem]:
     """For each workflow and channel, the first window that holds too many."""
     for journey in context.journeys:
-        if not journey.marketing_sends:
+        pressure = journey.pressure
+        if pressure is None:
             continue
-        used = used_channels(journey)
         reported: set[str] = set()
-        for channel, channels, rates, is_cap in _measures(context, used):
+        for channel, channels, rates, is_cap in _measures(context, pressure.used_channels()):
             if channel == ALL and len(channels) == 1 and set(channels) <= reported:
                 continue
-            found = bound(journey, channels)
-            if found is None or found.is_unbounded:
-                continue
-            exceeded = [
-                rate
-                for rate in rates
-                if found.can_exceed(rate.count) and found.most(rate.per.elapsed_ms, rate.count + 1) > rate.count
-            ]
-            if exceeded:
+            found = pressure.bound(channels)
+            if exceeded := _exceeded(found, rates):
                 reported.add(channel)
                 yield _finding(journey, channel, found, exceeded, is_cap=is_cap)
 
 
-def _measures(context: Context, used: Sequence[str]) -> Iterator[tuple[str, Collection[str], Sequence[Rate], bool]]:
+def _exceeded(found: Bound, rates: Sequence[Rate]) -> list[Rate]:
+    """The windows that can hold more than they should."""
+    largest = max(rate.count for rate in rates)
+    if not found.can_exceed(min(rate.count for rate in rates)) or found.is_unbounded:
+        return []
+    return [rate for rate in rates if found.most(rate.per.elapsed_ms, largest + 1) > rate.count]
+
+
+def _measures(context: Context, used: Sequence[str]) -> Iterator[tuple[str, Sequence[str], Sequence[Rate], bool]]:
     """What to compare: the name of the measure, the channels it counts, its windows, and whether a cap enforces it."""
     caps = context.settings.pressure
     all_caps = caps.all_ if caps else []

@@ -162,7 +162,9 @@ CREATE TABLE workflow_states (                   -- what the newest release, or 
   workflow   TEXT PRIMARY KEY,
   version_id INTEGER REFERENCES workflow_versions (id),  -- newcomers enter this one; NULL: gone, draining
   state      TEXT NOT NULL CHECK (state IN ('draft','live','paused','draining')),
-  by_hand    TEXT CHECK (by_hand IN ('paused')),  -- lasts until resumed by hand
+  by_hand    TEXT CHECK (by_hand IN ('paused','draining','stopped')),  -- lasts until resumed by hand, through every apply
+  note       TEXT,                               -- why: which guard, and whose team is told
+  resumed_at INTEGER,                            -- guards count what was sent since
   first_at   INTEGER NOT NULL                    -- first apply: memberships before it are existing
 ) STRICT, WITHOUT ROWID;
 
@@ -245,7 +247,8 @@ CREATE TABLE journal_kinds (
 INSERT INTO journal_kinds (id, name) VALUES
   (1, 'entered'), (2, 'refused'), (3, 'branch'), (4, 'waiting'), (5, 'woken'), (6, 'timed_out'), (7, 'send'), (8, 'sent'),
   (9, 'held'), (10, 'skipped'), (11, 'failed'), (12, 'in_doubt'), (13, 'set'), (14, 'added'), (15, 'tagged'), (16, 'exited'),
-  (17, 'completed'), (18, 'goal'), (19, 'cancelled'), (20, 'resolved'), (21, 'untagged'), (22, 'started'), (23, 'stopped');
+  (17, 'completed'), (18, 'goal'), (19, 'cancelled'), (20, 'resolved'), (21, 'untagged'), (22, 'started'), (23, 'stopped'),
+  (24, 'assigned'), (25, 'created'), (26, 'notified'), (27, 'task'), (28, 'fetched'), (29, 'advertised'), (30, 'secondary_goal');
 
 -- Messages to leave. Names of channels and messages are numbered in `names`.
 CREATE TABLE names (
@@ -310,7 +313,152 @@ CREATE TABLE message_events (
 CREATE INDEX message_events_contact ON message_events (contact_id, message, status, at);
 CREATE INDEX message_events_status ON message_events (message, status, at);
 
+-- What `create` and `records import` made: a record of a kind, once per contact and cause.
+CREATE TABLE records (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  contact_id    INTEGER NOT NULL REFERENCES contacts (id),
+  kind          TEXT NOT NULL,
+  key           TEXT,                            -- the owner's own id of it
+  cause         TEXT NOT NULL,                   -- 'key:…', or the step visit of a record without key
+  record_values TEXT NOT NULL CHECK (json_valid(record_values)),
+  at            INTEGER NOT NULL,
+  enrollment_id INTEGER,                         -- NULL: imported
+  UNIQUE (contact_id, kind, cause)
+) STRICT;
+
+-- What people are asked to do. Open: neither done nor timed out, and its enrollment still stands on the step.
+CREATE TABLE tasks (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  contact_id    INTEGER NOT NULL REFERENCES contacts (id),
+  enrollment_id INTEGER NOT NULL REFERENCES enrollments (id),
+  version_id    INTEGER NOT NULL REFERENCES workflow_versions (id),
+  pc            INTEGER NOT NULL,
+  at            INTEGER NOT NULL,
+  until_at      INTEGER NOT NULL,
+  team          TEXT NOT NULL,
+  step          TEXT NOT NULL,                   -- its id, under which `data` keeps the outcome; '' where it has none
+  title         TEXT NOT NULL,
+  outcomes      TEXT NOT NULL CHECK (json_valid(outcomes)),
+  outcome       TEXT,
+  done_at       INTEGER,
+  timed_out     INTEGER NOT NULL DEFAULT 0 CHECK (timed_out IN (0, 1)),
+  CHECK ((outcome IS NULL) = (done_at IS NULL)),
+  CHECK (timed_out = 0 OR done_at IS NULL),
+  UNIQUE (enrollment_id, pc, at)
+) STRICT;
+CREATE INDEX tasks_open ON tasks (until_at) WHERE done_at IS NULL AND timed_out = 0;
+
+-- Whose turn it is in a team whose contacts are assigned round robin.
+CREATE TABLE rotations (
+  team   TEXT PRIMARY KEY,
+  turn   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX contacts_owner ON contacts (owner) WHERE owner IS NOT NULL;
+
+-- Who is in which advertising audience.
+CREATE TABLE audience_members (
+  audience   TEXT NOT NULL,
+  contact_id INTEGER NOT NULL REFERENCES contacts (id),
+  since      INTEGER NOT NULL,
+  PRIMARY KEY (audience, contact_id)
+) STRICT, WITHOUT ROWID;
+
+-- Alerts to the own people: at most once, no pressure, no consent.
+CREATE TABLE notices (
+  id            INTEGER PRIMARY KEY,
+  contact_id    INTEGER NOT NULL REFERENCES contacts (id),
+  enrollment_id INTEGER NOT NULL REFERENCES enrollments (id),
+  version_id    INTEGER NOT NULL REFERENCES workflow_versions (id),
+  pc            INTEGER NOT NULL,
+  at            INTEGER NOT NULL,
+  team          TEXT,
+  owner         TEXT,                            -- the contact's, where the owner is told
+  recipient     TEXT,
+  text          TEXT NOT NULL,
+  state         INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 4),  -- 0 ready 1 transmitting 2 sent 3 failed 4 in_doubt
+  ready_at      INTEGER,
+  attempts      INTEGER NOT NULL DEFAULT 0,
+  settled_at    INTEGER,
+  reply         TEXT,
+  CHECK ((ready_at IS NOT NULL) = (state = 0)),
+  CHECK ((settled_at IS NOT NULL) = (state >= 2)),
+  CHECK (recipient IS NOT NULL OR state = 3),
+  UNIQUE (enrollment_id, pc, at)
+) STRICT;
+CREATE INDEX notices_ready ON notices (ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX notices_open ON notices (state) WHERE state = 1;
+
+-- What is asked of services; the answer goes into the enrollment's `data`.
+CREATE TABLE fetches (
+  id            INTEGER PRIMARY KEY,
+  contact_id    INTEGER NOT NULL REFERENCES contacts (id),
+  enrollment_id INTEGER NOT NULL REFERENCES enrollments (id),
+  version_id    INTEGER NOT NULL REFERENCES workflow_versions (id),
+  pc            INTEGER NOT NULL,
+  at            INTEGER NOT NULL,
+  service       TEXT NOT NULL,
+  path          TEXT NOT NULL,
+  save_as       TEXT NOT NULL,
+  state         INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 3),  -- 0 waiting 1 answered 2 failed 3 no longer wanted
+  ready_at      INTEGER,
+  attempts      INTEGER NOT NULL DEFAULT 0,
+  settled_at    INTEGER,
+  reason        TEXT,
+  CHECK ((ready_at IS NOT NULL) = (state = 0)),
+  CHECK ((settled_at IS NOT NULL) = (state > 0)),
+  UNIQUE (enrollment_id, pc, at)
+) STRICT;
+CREATE INDEX fetches_ready ON fetches (ready_at) WHERE ready_at IS NOT NULL;
+
+-- Every point a score gave or took, with the fact that caused it; the number field of the score's name follows, within its bounds.
+-- A score counts facts after its first apply only: imported history never scores.
+CREATE TABLE score_ledger (
+  id         INTEGER PRIMARY KEY,
+  contact_id INTEGER NOT NULL REFERENCES contacts (id),
+  score      TEXT NOT NULL,
+  rule       TEXT NOT NULL,                      -- what it asks for, with a digest; 'step' for an `add`
+  points     REAL NOT NULL,
+  at         INTEGER NOT NULL,                   -- of the fact
+  cause      TEXT NOT NULL,                      -- 'event:12', 'status:3', 'change:7', 'transition:5', 'step:ENROLLMENT:POSITION:TIME'
+  UNIQUE (contact_id, score, rule, cause)
+) STRICT;
+
+-- Surveys opened and answered: the events of these names, read; `id` is the event's.
+CREATE TABLE survey_answers (
+  id         INTEGER PRIMARY KEY,
+  contact_id INTEGER NOT NULL REFERENCES contacts (id),
+  survey     TEXT NOT NULL,
+  at         INTEGER NOT NULL,
+  answers    TEXT CHECK (answers IS NULL OR json_type(answers) = 'object')  -- NULL: opened
+) STRICT;
+CREATE INDEX survey_answers_contact ON survey_answers (contact_id, survey, at);
+
+-- Codes imported for `coupon("NAME")`; each goes to one contact, and a contact keeps its own.
+CREATE TABLE coupons (
+  id         INTEGER PRIMARY KEY,
+  name       TEXT NOT NULL,
+  code       TEXT NOT NULL,
+  contact_id INTEGER REFERENCES contacts (id),
+  given_at   INTEGER,
+  CHECK ((contact_id IS NULL) = (given_at IS NULL)),
+  UNIQUE (name, code)
+) STRICT;
+CREATE UNIQUE INDEX coupons_contact ON coupons (contact_id, name) WHERE contact_id IS NOT NULL;
+CREATE INDEX coupons_free ON coupons (name, id) WHERE contact_id IS NULL;
+
+-- Secondary goals met: once an enrollment.
+CREATE TABLE secondary_goals (
+  enrollment_id INTEGER NOT NULL REFERENCES enrollments (id),
+  name          TEXT NOT NULL,
+  at            INTEGER NOT NULL,
+  PRIMARY KEY (enrollment_id, name)
+) STRICT, WITHOUT ROWID;
+
 -- Readable views.
+-- The last position of each contact, as `inside` sees it.
+CREATE VIEW positions AS
+  SELECT e.contact_id, max(e.at) AS at, e.props ->> 'lat' AS lat, e.props ->> 'lon' AS lon
+  FROM events e JOIN event_types t ON t.id = e.type WHERE t.name = 'position_reported' GROUP BY e.contact_id;
 CREATE VIEW events_readable AS
   SELECT e.id, c.key AS contact, c.email, t.name AS event, strftime('%Y-%m-%dT%H:%M:%SZ', e.at / 1000, 'unixepoch') AS at, e.props
   FROM events e JOIN contacts c ON c.id = e.contact_id JOIN event_types t ON t.id = e.type;

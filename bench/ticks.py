@@ -1,0 +1,102 @@
+"""Whole ticks in process: an idle one must not notice how large the store is, one with changes hardly."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bench.ratio import Ratio
+from bench.stores import NOW, copied
+from flowctl.engine.tick import tick
+from flowctl.store.database import open_store, transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowctl.store.database import Store
+
+IDLE, CHANGED = "idle-tick", "changed-tick"
+IDLE_GOAL, CHANGED_GOAL = 1.5, 2.0
+LARGE, MEDIUM, SMALL = 1_000_000, 10_000, 1_000
+EVENTS_EACH = 5
+CHANGES = 1_000
+IDLE_TICKS, CHANGED_TICKS = 200, 15
+MINUTE_MS = 60_000
+
+
+def run(*, quick: bool = False) -> list[Ratio]:
+    """The medians of ticks on stores of different sizes, in turns."""
+    large = LARGE // 10 if quick else LARGE
+    with copied(contacts=large, events=large * EVENTS_EACH) as path:
+        ours = _Ticks(path)
+        with copied(contacts=SMALL, events=SMALL * EVENTS_EACH) as other:
+            idle = _in_turns(ours, _Ticks(other), IDLE_TICKS, changes=0)
+        with copied(contacts=MEDIUM, events=MEDIUM * EVENTS_EACH) as other:
+            changed = _in_turns(ours, _Ticks(other), CHANGED_TICKS, changes=CHANGES)
+        ours.store.close()
+    return [
+        Ratio(name=IDLE, value=idle[0] / idle[1], goal=IDLE_GOAL, detail=_detail(idle, large, SMALL)),
+        Ratio(name=CHANGED, value=changed[0] / changed[1], goal=CHANGED_GOAL, detail=f"{CHANGES} changed: {_detail(changed, large, MEDIUM)}"),
+    ]
+
+
+def _detail(seconds: tuple[float, float], large: int, small: int) -> str:
+    return f"{seconds[0] * 1000:.2f} ms at {large:,} contacts, {seconds[1] * 1000:.2f} ms at {small:,}"
+
+
+def _in_turns(large: _Ticks, small: _Ticks, turns: int, *, changes: int) -> tuple[float, float]:
+    """Medians of both sides; the first ticks of each warm it up."""
+    times: dict[str, list[float]] = {"large": [], "small": []}
+    for turn in range(turns + 3):
+        for side, ticks in (("large", large), ("small", small)):
+            seconds = ticks.once(changes)
+            if turn >= 3:
+                times[side].append(seconds)
+    small.store.close()
+    return _middle(times["large"]), _middle(times["small"])
+
+
+def _middle(times: list[float]) -> float:
+    return sorted(times)[len(times) // 2]
+
+
+class _Ticks:
+    """A store and the minutes of its ticks."""
+
+    def __init__(self, path: Path) -> None:
+        self.store: Store = open_store(path, create=False)
+        self._now = NOW
+        self._contacts = self.store.connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
+        self._next = 0
+        tick(self.store, now=NOW, channels={})  # what building left
+
+    def once(self, changes: int) -> float:
+        """Seconds of the next minute's tick, with so many contacts changed before."""
+        self._now += MINUTE_MS
+        if changes:
+            self._change(changes)
+        begin = time.perf_counter()
+        report = tick(self.store, now=self._now, channels={})
+        elapsed_s = time.perf_counter() - begin
+        assert report.slices <= 2 + (changes > 0), report
+        return elapsed_s
+
+    def _change(self, changes: int) -> None:
+        """Half of them visited a page, half have a new engagement; neighbours, as a working day's contacts are in neither store."""
+        connection = self.store.connection
+        step = max(1, self._contacts // changes)
+        self._next += 1
+        who = [1 + (place * step + self._next * 7) % self._contacts for place in range(changes)]
+        (visit,) = connection.execute("SELECT id FROM event_types WHERE name = 'visit'").fetchone()
+        at = self._now - MINUTE_MS // 2
+        with transaction(connection):
+            connection.executemany(
+                "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, '{\"page\": \"home\"}')", ((contact, visit, at) for contact in who[::2])
+            )
+            for contact in who[1::2]:
+                connection.execute(
+                    "INSERT INTO contact_changes (contact_id, field, old, new, at) SELECT id, 'engagement', engagement, (engagement + 1) % 50, ? "
+                    "FROM contacts WHERE id = ?",
+                    (at, contact),
+                )
+                connection.execute("UPDATE contacts SET engagement = (engagement + 1) % 50 WHERE id = ?", (contact,))

@@ -1,0 +1,176 @@
+"""Templates as values of steps: checked by apply, rendered a row at a time by a tick, read back by set statements."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from flowctl.engine.conditions.literal import literal
+from flowctl.engine.conditions.scope import Frame
+from flowctl.engine.conditions.values import operand_of
+from flowctl.engine.contact import contact_values
+from flowctl.engine.runtime import FAILED
+from flowctl.engine.work import HERE
+from flowctl.language.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flowctl.engine.compiler import Compiler
+    from flowctl.engine.runtime import Version
+    from flowctl.engine.work import Batch
+    from flowctl.language.model import Model
+
+NAMES = frozenset({"contact", "trigger", "data", "input", "now"})
+_NOT_YET = frozenset({"events", "survey_url", "coupon"})
+_CREATE = (
+    "CREATE TEMP TABLE IF NOT EXISTS rendered (eid INTEGER NOT NULL, slot INTEGER NOT NULL, value ANY, "
+    "PRIMARY KEY (eid, slot)) WITHOUT ROWID"
+)
+_FAULT = -1  # the slot that says why a row could not be rendered
+
+
+def is_template(value: Any) -> bool:
+    """Whether a value is to be rendered rather than taken as it stands."""
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+@dataclass(kw_only=True)
+class Templates:
+    """The templates of one step: each gets a slot, and SQL that reads what was rendered for `w`."""
+
+    compiler: Compiler
+    found: list[dict[str, Any]] = field(default_factory=list)
+
+    def value(
+        self, model: Model, value: Any, type_: str | None, *, key: str | None = None, values: Sequence[str] = ()
+    ) -> str:
+        """SQL of a literal, a `from` or a template, cast to a type; without one a template gives text."""
+        if not is_template(value):
+            return operand_of(value, type_, Frame(scope=self.compiler.scope)).sql  # type: ignore[arg-type]  # one of FieldType
+        self._check(model, value, key)
+        return self._slot({"source": value, "type": type_, "values": list(values)})
+
+    def text(self, model: Model, value: str, key: str, *, quoted: bool = False) -> str:
+        """SQL of a text that may be a template; `quoted` percent-encodes the values in it, for a path."""
+        if not is_template(value):
+            return literal(value)
+        self._check(model, value, key)
+        return self._slot({"source": value, "type": None, "values": [], "quoted": quoted and "urlencode" not in value})
+
+    def _slot(self, said: dict[str, Any]) -> str:
+        self.found.append(said)
+        return f"(SELECT r.value FROM rendered r WHERE r.eid = w.eid AND r.slot = {len(self.found) - 1})"  # noqa: S608 - a number
+
+    def _check(self, model: Model, source: str, key: str | None) -> None:
+        from jinja2 import TemplateError, meta  # noqa: PLC0415 - only where there are templates
+
+        from flowctl.engine.sandbox import sandbox  # noqa: PLC0415
+
+        try:
+            used = meta.find_undeclared_variables(sandbox(html=False).parse(source)) - {"range", "namespace"}
+            sandbox(html=False).compile(source)
+        except TemplateError as error:
+            self._problem(model, key, "YML007", "invalid-value", f"template: {error.message}")
+            return
+        for name in sorted(used - NAMES):
+            if name in _NOT_YET:
+                self.compiler.refuse(model, f"`{name}` in the value of a step does not run yet", key)
+            else:
+                self._problem(model, key, "CNT003", "missing-variable", f"nothing provides `{name}`")
+
+    def _problem(self, model: Model, key: str | None, code: str, slug: str, message: str) -> None:
+        place = model.place_of_key(key) if key else model.place
+        help_ = f"a template here may use {', '.join(sorted(NAMES))}"
+        self.compiler.problems.append(Problem(code=code, slug=slug, message=message, place=place, help=help_))
+
+
+def fill(batch: Batch, version: Version, pc: int, templates: list[dict[str, Any]], *, where: str = "") -> None:
+    """Render a step's templates for the rows at a position; a row that cannot be rendered fails alone."""
+    if not templates:
+        return
+    batch.execute(_CREATE)
+    batch.execute("DELETE FROM rendered")
+    rows = batch.connection.execute(
+        f"SELECT w.eid, w.contact_id, w.at, w.trigger, w.data FROM work w WHERE {HERE}{where}",  # noqa: S608 - our own
+        batch.here(version, pc),
+    ).fetchall()
+    zone = _zone_name(batch, version)
+    faults: set[str] = set()
+    for eid, contact_id, at, trigger, data in rows:
+        contact, own = contact_values(batch.connection, contact_id, batch.runtime.said["fields"])
+        case = _Case(contact=contact, zone=own or zone, at=at, trigger=trigger, data=data)
+        values, fault = case.rendered(templates)
+        if fault:
+            faults.add(fault)
+        batch.connection.executemany(
+            "INSERT INTO rendered VALUES (?, ?, ?)", [(eid, slot, value) for slot, value in values.items()]
+        )
+    for fault in sorted(faults):
+        mine = f" AND w.eid IN (SELECT r.eid FROM rendered r WHERE r.slot = {_FAULT} AND r.value = :reason)"  # noqa: S608 - a number
+        batch.end(version, pc, FAILED, fault, where=mine)
+
+
+def _zone_name(batch: Batch, version: Version) -> str:
+    (name,) = batch.connection.execute("SELECT name FROM zones WHERE id = ?", (version.zone,)).fetchone()
+    return str(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Case:
+    """What the templates of a step see of one row."""
+
+    contact: Mapping[str, Any]
+    zone: str
+    at: int
+    trigger: str | None
+    data: str | None
+
+    def rendered(self, templates: list[dict[str, Any]]) -> tuple[dict[int, Any], str]:
+        """The value of each slot, and '' or why there is none."""
+        from flowctl.engine.sandbox import compiled, reason_of, render  # noqa: PLC0415 - jinja2, only where it is used
+        from flowctl.store.casting import CastError  # noqa: PLC0415
+
+        values: dict[int, Any] = {}
+        for slot, said in enumerate(templates):
+            try:
+                text = render(compiled(said["source"], html=False), self._variables(quoted=said.get("quoted", False)))
+                values[slot] = text if said["type"] is None else self._cast(said, text)
+            except CastError as error:
+                fault = f"template: {error}"[:200]
+            except Exception as error:  # noqa: BLE001 - whatever a template runs into is one row's failure
+                fault = f"template: {reason_of(error)}"[:200]
+            else:
+                continue
+            return {_FAULT: fault}, fault
+        return values, ""
+
+    def _cast(self, said: dict[str, Any], text: str) -> Any:
+        from flowctl.store.casting import Kind, Reading, caster  # noqa: PLC0415
+
+        kind = Kind(type=said["type"], values=tuple(said["values"]))
+        return caster(kind, Reading(zone=ZoneInfo(self.zone)))(text)
+
+    def _variables(self, *, quoted: bool) -> dict[str, Any]:
+        from flowctl.engine.sandbox import Record  # noqa: PLC0415
+
+        data = json.loads(self.data) if self.data else {}
+        trigger = json.loads(self.trigger) if self.trigger else {}
+        roots: dict[str, Mapping[str, Any]] = {
+            "contact": self.contact, "trigger": trigger, "data": data, "input": data.get("input", {}),
+        }  # fmt: skip
+        known = {name: Record(name, _quoted(values) if quoted else values) for name, values in roots.items()}
+        return {**known, "now": datetime.fromtimestamp(self.at / 1000, UTC).astimezone(ZoneInfo(self.zone))}
+
+
+def _quoted(value: Any) -> Any:
+    """Texts percent-encoded, so that no value can be more than one segment of a path or one value of a query."""
+    if isinstance(value, str):
+        return quote(value, safe="")
+    if isinstance(value, dict):
+        return {name: _quoted(inner) for name, inner in value.items()}
+    return [_quoted(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,258 @@
+"""Scores: points for new facts, kept in a ledger; the number field and its tier follow."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.conditions import survey
+from flowctl.engine.conditions.comparison import comparison_sql
+from flowctl.engine.conditions.event import sql as event_sql
+from flowctl.engine.conditions.event import where_sql
+from flowctl.engine.conditions.literal import identifier, literal
+from flowctl.engine.conditions.message import ANY, STATUSES
+from flowctl.engine.conditions.message import sql as message_sql
+from flowctl.engine.conditions.scope import Frame, Scope
+from flowctl.engine.conditions.values import Operand
+from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, SurveyLeaf
+from flowctl.language.score import Enters, Exits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowctl.engine.compiler import Compiler
+    from flowctl.language.score import Rule, Score
+
+# A condition at the time of a fact rather than of the look; what stands between quotes is a value.
+_NOW = re.compile(r"'(?:[^']|'')*'|:now\b")
+
+
+def compiled(score: Score, compiler: Compiler) -> dict[str, Any]:
+    """What a tick needs of a score, as JSON; rules that cannot be run are refused where they stand."""
+    rules: dict[str, dict[str, Any]] = {}
+    for rule in score.rules:
+        facts = _facts(rule, score, compiler)
+        if facts is None:
+            continue
+        name = _name(rule)
+        while name in rules:  # the same rule twice counts twice
+            name += "'"
+        rules[name] = {"facts": facts, "points": rule.add}
+        if rule.limit is not None:
+            rules[name]["limit"] = [rule.limit.count, rule.limit.per.elapsed_ms]
+    tiers = sorted((points, name) for tier in score.tiers for name, points in tier.items())
+    return {
+        "name": score.name,
+        "default": compiler.default_number(score.name),
+        "integer": compiler.project.field_types[score.name] == "integer",
+        "min": score.min,
+        "max": score.max,
+        "rules": rules,
+        "tier": _tier_sql(score.name, tiers) if tiers else None,
+    }
+
+
+def _name(rule: Rule) -> str:
+    """The rule's own words, short, and a digest of all of them: points and limit may change without making it another."""
+    said = rule.when.model_dump_json(by_alias=True, exclude_defaults=True)
+    subject = next(key for key in ("event", "message", "survey", "field", "enters", "exits") if hasattr(rule.when, key))
+    return f"{subject} {getattr(rule.when, subject)} #{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+
+
+def _tier_sql(name: str, tiers: list[tuple[float, str]]) -> str:
+    cases = " ".join(f"WHEN c.{identifier(name)} >= {literal(points)} THEN {literal(tier)}" for points, tier in reversed(tiers))
+    return f"CASE {cases} END"
+
+
+def _facts(rule: Rule, score: Score, compiler: Compiler) -> str | None:
+    """SQL of the facts of a look that a rule counts: contact_id, at, cause; None where it is refused."""
+    when, scope = rule.when, compiler.scope
+    match when:
+        case EventLeaf():
+            asked = [f"f.type = {scope.event_types[when.event]:d}", *_of_event(when, scope)]
+            return _select("event", "fact_events f", asked)
+        case MessageLeaf():
+            which = "1" if when.message == ANY else f"f.message = {scope.messages[when.message]:d}"
+            asked = [which, f"f.status = {STATUSES[when.status]:d}"]
+            if when.link is not None:
+                asked.append(f"f.link = {literal(when.link)}")
+            if when.count is not None:
+                asked.append(_then(message_sql(when.model_copy(update={"since": when.since or "ever"}), Frame(scope=scope), negated=False)))
+            return _select("status", "fact_statuses f", asked)
+        case SurveyLeaf():
+            return _of_survey(when, compiler)
+        case FieldLeaf():
+            if when.field in (score.name, f"{score.name}_tier"):
+                compiler.refuse(when, f"a rule of `{score.name}` cannot follow `{when.field}`: it would feed itself", "field")
+                return None
+            return _select("change", "fact_changes f", _of_field(when, scope))
+        case Enters():
+            number, entered = scope.segments[when.enters], 1
+        case Exits():
+            number, entered = scope.segments[when.exits], 0
+    asked = ["f.id > :transitions_from", f"+f.segment_id = {number:d}", f"f.entered = {entered}", "f.existing = 0"]
+    return _select("transition", "transitions f", asked)
+
+
+def _select(cause: str, source: str, asked: list[str]) -> str:
+    return f"SELECT f.contact_id, f.at, f.id, '{cause}:' || f.id AS cause FROM {source} WHERE f.at > :since AND {' AND '.join(asked)}"
+
+
+def _then(sql: str) -> str:
+    """A condition on a contact as it was at the time of the fact `f`."""
+    at_fact = _NOW.sub(lambda found: "f.at" if found[0] == ":now" else found[0], sql)
+    return f"EXISTS (SELECT 1 FROM contacts c WHERE c.id = f.contact_id AND ({at_fact}))"
+
+
+def _of_event(when: EventLeaf, scope: Scope) -> list[str]:
+    asked = []
+    if when.where:
+        asked.append(_then(where_sql("f.props", when.where, scope.event_properties[when.event], Frame(scope=scope))))
+    if when.count is not None or when.sum_ is not None or when.last is not None or when.between is not None:
+        windowed = when if when.between is not None else when.model_copy(update={"since": when.since or "ever"})
+        asked.append(_then(event_sql(windowed, Frame(scope=scope), negated=False)))
+    return asked
+
+
+def _of_field(when: FieldLeaf, scope: Scope) -> list[str]:
+    """A change that makes the comparison true."""
+    type_, frame = scope.field_types[when.field], Frame(scope=scope)
+    new, old = (comparison_sql(Operand(sql=f"f.{side}", type=type_), when, frame) for side in ("new", "old"))
+    became = f"({new}) AND ({old}) IS NOT TRUE"
+    return [f"f.field = {literal(when.field)}", _then(became)]
+
+
+def _of_survey(when: SurveyLeaf, compiler: Compiler) -> str | None:
+    frame = Frame(scope=replace(compiler.scope, enrollment=False))
+    if when.state == "unanswered":
+        compiler.refuse(when, "not to answer is no fact that could score", "state")
+        return None
+    if when.state == "sent":
+        numbers = ", ".join(map(str, compiler.scope.survey_messages.get(when.survey, ()))) or "NULL"
+        return _select("status", "fact_statuses f", [f"f.status = {STATUSES['sent']}", f"f.message IN ({numbers})"])
+    asked = [f"s.survey = {literal(when.survey)}", "s.answers IS NULL" if when.state == "opened" else "s.answers IS NOT NULL"]
+    if when.answer is not None:
+        asked.append(_then(survey.answer_sql(when, frame)))
+    return _select("event", "fact_events f JOIN survey_answers s ON s.id = f.id", asked)
+
+
+@dataclass(kw_only=True)
+class Scoring:
+    """The scores of a release, for one look: `t1` is its end (UTC ms), `transitions_from` the last transition seen before it."""
+
+    connection: Any
+    scores: list[Mapping[str, Any]]
+    t1: int
+    transitions_from: int
+
+    def follow(self) -> int:
+        """Give tiers to new contacts, and to those whose number was changed by others; returns how many changes were written."""
+        written = 0
+        for score in self.scores:
+            if score["tier"]:
+                field = literal(score["name"])
+                self._tier(score, "SELECT id AS contact_id, at FROM fact_contacts", noted=False)
+                written += self._tier(score, f"SELECT contact_id, max(at) AS at FROM fact_changes WHERE field = {field} GROUP BY contact_id")
+        return written
+
+    def score(self) -> int:
+        """Write the points of new facts and let numbers and tiers follow; returns how many changes were written."""
+        return sum(self._score(score) for score in self.scores)
+
+    def _score(self, score: Mapping[str, Any]) -> int:
+        connection, name = self.connection, score["name"]
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM score_ledger").fetchone()
+        row = connection.execute("SELECT value FROM cursors WHERE name = ?", (f"score:{name}",)).fetchone()
+        said = {"score": name, "since": row[0] if row else 0, "transitions_from": self.transitions_from, "now": self.t1}
+        for rule, each in score["rules"].items():
+            self._rule(rule, each, said)
+        (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM score_ledger").fetchone()
+        if newest == last:
+            return 0
+        points = (
+            f"SELECT contact_id, sum(points) AS points, max(at) AS at FROM score_ledger WHERE id > {last} AND score = {literal(name)} GROUP BY contact_id"
+        )
+        column = f"c.{identifier(name)}"
+        value = bounded(score, f"coalesce({column}, {score['default']!r}) + x.points")
+        written = self._change(name, f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x JOIN contacts c ON c.id = x.contact_id")
+        if score["tier"]:
+            written += self._tier(score, f"SELECT contact_id, at FROM ({points})")
+        return written
+
+    def _rule(self, rule: str, each: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+        params = {**said, "rule": rule, "points": each["points"]}
+        used = "EXISTS (SELECT 1 FROM score_ledger l WHERE l.contact_id = x.contact_id AND l.score = :score AND l.rule = :rule AND l.cause = x.cause)"
+        if "limit" not in each:
+            self.connection.execute(
+                "INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) "
+                f"SELECT x.contact_id, :score, :rule, :points, x.at, x.cause FROM ({each['facts']}) x WHERE NOT {used} ORDER BY x.at, x.id",
+                params,
+            )
+            return
+        self.connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS scoring (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL)"
+        )
+        self.connection.execute("DELETE FROM scoring")
+        self.connection.execute(
+            f"INSERT INTO scoring (contact_id, at, cause) SELECT x.contact_id, x.at, x.cause FROM ({each['facts']}) x WHERE NOT {used} ORDER BY x.at, x.id",
+            params,
+        )
+        params |= {"count": each["limit"][0], "window": each["limit"][1]}
+        while self._admit(params):
+            pass
+
+    def _admit(self, params: Mapping[str, Any]) -> int:
+        """Drop what the limit leaves no room for, then take the first fact of each contact; returns how many were taken."""
+        near = "l.contact_id = scoring.contact_id AND l.score = :score AND l.rule = :rule AND abs(l.at - scoring.at) < :window"
+        self.connection.execute(f"DELETE FROM scoring WHERE (SELECT count(*) FROM score_ledger l WHERE {near}) >= :count", params)
+        taken: int = self.connection.execute(
+            "INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) SELECT contact_id, :score, :rule, :points, at, cause "
+            "FROM scoring WHERE id IN (SELECT min(id) FROM scoring GROUP BY contact_id)",
+            params,
+        ).rowcount
+        self.connection.execute("DELETE FROM scoring WHERE id IN (SELECT min(id) FROM scoring GROUP BY contact_id)")
+        return taken
+
+    def _tier(self, score: Mapping[str, Any], who: str, *, noted: bool = True) -> int:
+        name = f"{score['name']}_tier"
+        return self._change(
+            name, f"SELECT c.id, c.{identifier(name)}, {score['tier']}, x.at FROM ({who}) x JOIN contacts c ON c.id = x.contact_id", noted=noted
+        )
+
+    def _change(self, field: str, rows: str, *, noted: bool = True) -> int:
+        """Give a field new values from a `SELECT contact_id, old, new, at`, with the changes that triggers and segments see."""
+        connection = self.connection
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS rescored (contact_id INTEGER PRIMARY KEY, old, new, at INTEGER NOT NULL)")
+        connection.execute("DELETE FROM rescored")
+        connection.execute(f"INSERT INTO rescored {rows}")
+        connection.execute("DELETE FROM rescored WHERE old IS new")
+        changed: int = connection.execute(
+            f"UPDATE contacts SET {identifier(field)} = (SELECT x.new FROM rescored x WHERE x.contact_id = contacts.id) "
+            "WHERE id IN (SELECT contact_id FROM rescored)"
+        ).rowcount
+        if noted and changed:
+            connection.execute(
+                "INSERT INTO contact_changes (contact_id, field, old, new, at) SELECT contact_id, ?, old, new, at FROM rescored ORDER BY at, contact_id",
+                (field,),
+            )
+        return changed
+
+
+def bounded(score: Mapping[str, Any], value: str) -> str:
+    """SQL of a number kept within a score's bounds, in the type of its field."""
+    if score["min"] is not None:
+        value = f"max({value}, {score['min']!r})"
+    if score["max"] is not None:
+        value = f"min({value}, {score['max']!r})"
+    return f"CAST(round({value}) AS INTEGER)" if score["integer"] else value
+
+
+def begin(connection: Any, scores: list[Mapping[str, Any]], now: int) -> None:
+    """At apply: from `now` (UTC ms) on facts count for a score that is new; tiers are set for everybody, which is no change of a field."""
+    for score in scores:
+        connection.execute("INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (f"score:{score['name']}", now))
+        if score["tier"]:
+            column = identifier(f"{score['name']}_tier")
+            connection.execute(f"UPDATE contacts AS c SET {column} = {score['tier']} WHERE {column} IS NOT {score['tier']}")
