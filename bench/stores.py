@@ -51,7 +51,7 @@ segments:
   engaged: {match: {field: engagement, gte: 50}}
   buyers: {match: {event: purchase, since: 30d}}
   big-spenders: {match: {event: purchase, since: 90d, sum: {amount: {gte: 500}}}}
-  gone-quiet: {match: {all: [{event: visit, since: ever}, {not: {event: visit, since: 60d}}]}}
+  gone-quiet: {match: {all: [{event: visit, since: ever}, {not: {event: visit, since: 200d}}]}}
   golden: {match: {all: [{field: plan, is: gold}, {segment: engaged}]}}
 """
 MESSAGES = """\
@@ -152,12 +152,17 @@ def write_project(folder: Path) -> None:
         (folder / f"journey-{number:02}.yaml").write_text(text, encoding="utf-8")
 
 
+def _drawn(salt: int, below: int) -> str:
+    """SQL of a number under `below` that looks drawn at random and is the same for each `n`: Knuth's multiplicative hash."""
+    return f"((n * 2654435761 + {salt * 1_013_904_223}) % 4294967296 / 4096 % {below})"
+
+
 def _people(connection: sqlite3.Connection, contacts: int) -> None:
     with _without_indexes(connection, "contacts"):
         connection.execute(
             f"{_NUMBERS} INSERT INTO contacts (id, key, email, first_name, plan, engagement, language, created_at, _seed, _origin) "
             "SELECT n, 'c' || n, 'person' || n || '@example.com', 'First' || (n % 1000), "
-            "CASE n * 7919 % 3 WHEN 0 THEN 'free' WHEN 1 THEN 'silver' ELSE 'gold' END, n * 104729 % 100, 'en', :at, "
+            f"CASE {_drawn(1, 3)} WHEN 0 THEN 'free' WHEN 1 THEN 'silver' ELSE 'gold' END, {_drawn(2, 100)}, 'en', :at, "
             "n * 48271 % 2147483647, 0 FROM numbers",
             {"last": contacts, "at": NOW - HISTORY_DAYS * DAY_MS},
         )
@@ -167,17 +172,20 @@ def _people(connection: sqlite3.Connection, contacts: int) -> None:
 
 
 def _facts(connection: sqlite3.Connection, contacts: int, events: int) -> None:
-    """Signups, visits and purchases over the last months; by contact, as one would load them."""
+    """Signups, visits and purchases of the last months; by contact, as one would load them.
+
+    None lies within an hour after the time of day of `NOW`: during a benchmark no window of whole days moves past one.
+    """
     types = [type_id(connection, name) for name in ("signup", "visit", "purchase")]
     with _without_indexes(connection, "events"):
         connection.execute(
             f"{_NUMBERS} INSERT INTO events (contact_id, type, at, props) "
             "SELECT 1 + (n - 1) * :contacts / :last, CASE n % 5 WHEN 0 THEN :signup WHEN 1 THEN :purchase WHEN 3 THEN :purchase ELSE :visit END, "
-            ":now - :span + n * 15485863 % (:span - 120000), "
-            "CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN json_object('amount', n * 31 % 300) WHEN 3 THEN json_object('amount', n * 17 % 300) "
-            "ELSE json_object('page', 'p' || (n % 50)) END FROM numbers",
+            f":now - 3600000 - {_drawn(3, HISTORY_DAYS)} * 86400000 - {_drawn(4, 36_000)} * 1000, "
+            f"CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN json_object('amount', {_drawn(5, 300)}) WHEN 3 THEN json_object('amount', {_drawn(6, 300)}) "
+            f"ELSE json_object('page', 'p' || {_drawn(7, 50)}) END FROM numbers",
             {
-                "last": events, "contacts": contacts, "now": NOW, "span": HISTORY_DAYS * DAY_MS,
+                "last": events, "contacts": contacts, "now": NOW,
                 "signup": types[0], "visit": types[1], "purchase": types[2],
             },
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import TYPE_CHECKING
 
 from bench.ratio import Ratio
@@ -20,7 +21,7 @@ IDLE_GOAL, CHANGED_GOAL = 1.5, 2.0
 LARGE, MEDIUM, SMALL = 1_000_000, 10_000, 1_000
 EVENTS_EACH = 5
 CHANGES = 1_000
-IDLE_TICKS, CHANGED_TICKS = 200, 15
+IDLE_TICKS, CHANGED_TICKS = 200, 7  # so few that no contact of the smaller store changes twice
 MINUTE_MS = 60_000
 
 
@@ -67,7 +68,8 @@ class _Ticks:
         self.store: Store = open_store(path, create=False)
         self._now = NOW
         self._contacts = self.store.connection.execute("SELECT count(*) FROM contacts").fetchone()[0]
-        self._next = 0
+        self._chance = Random(1)
+        self._unchanged = self._chance.sample(range(1, self._contacts + 1), min(self._contacts, SMALL * 10))
         tick(self.store, now=NOW, channels={})  # what building left
 
     def once(self, changes: int) -> float:
@@ -82,11 +84,9 @@ class _Ticks:
         return elapsed_s
 
     def _change(self, changes: int) -> None:
-        """Half of them visited a page, half have a new engagement; neighbours, as a working day's contacts are in neither store."""
+        """Half of them visited a page, half have a new engagement: about one in nine changes a segment. They lie anywhere in the store."""
         connection = self.store.connection
-        step = max(1, self._contacts // changes)
-        self._next += 1
-        who = [1 + (place * step + self._next * 7) % self._contacts for place in range(changes)]
+        who, self._unchanged = self._unchanged[:changes], self._unchanged[changes:]
         (visit,) = connection.execute("SELECT id FROM event_types WHERE name = 'visit'").fetchone()
         at = self._now - MINUTE_MS // 2
         with transaction(connection):
@@ -94,9 +94,9 @@ class _Ticks:
                 "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, '{\"page\": \"home\"}')", ((contact, visit, at) for contact in who[::2])
             )
             for contact in who[1::2]:
+                (old,) = connection.execute("SELECT engagement FROM contacts WHERE id = ?", (contact,)).fetchone()
+                new = old + self._chance.randint(-20, 20)
+                connection.execute("UPDATE contacts SET engagement = ? WHERE id = ?", (new, contact))
                 connection.execute(
-                    "INSERT INTO contact_changes (contact_id, field, old, new, at) SELECT id, 'engagement', engagement, (engagement + 1) % 50, ? "
-                    "FROM contacts WHERE id = ?",
-                    (at, contact),
+                    "INSERT INTO contact_changes (contact_id, field, old, new, at) VALUES (?, 'engagement', ?, ?, ?)", (contact, old, new, at)
                 )
-                connection.execute("UPDATE contacts SET engagement = (engagement + 1) % 50 WHERE id = ?", (contact,))

@@ -72,7 +72,10 @@ def files() -> None:
         run("flowctl validate", expect=1)
     run("flowctl validate")
     run("flowctl lint")
-    heading("Journeys have tests", "Scenarios on the real engine, in memory, with a virtual clock; for CI, and before anything is live.")
+    heading(
+        "Journeys have tests",
+        "Scenarios on the real engine, in memory, with a virtual clock; for CI, and before anything is live.",
+    )
     run("flowctl test")
 
 
@@ -146,7 +149,10 @@ def prepare() -> None:
 
 
 def commit() -> None:
-    """Put the files under git, so that everything later can name a commit."""
+    """Put the files under git, so that everything later can name a commit; without git it will say `uncommitted`."""
+    if shutil.which("git") is None:
+        say("(there is no git on this machine: the release will carry no commit)")
+        return
     identity = [
         "-c",
         "user.name=Demo",

@@ -32,7 +32,7 @@ _WORDS = {
     "consented": "consented to {subject}",
     "withdrew": "withdrew consent to {subject}",
     "suppressed": "suppressed on {subject}",
-    "entered": "entered {workflow} (version {version})",
+    "entered": "entered {workflow} v{version}",
     "refused": "did not enter {workflow}",
     "waiting": "waits",
     "woken": "wait is over: it happened",

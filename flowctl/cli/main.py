@@ -38,7 +38,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "outbox": ("Run", "flowctl.cli.outbox", "List messages to leave; settle those in doubt."),
     "contacts": ("Data", "flowctl.cli.contacts", "Import, list, show, set, export, suppress contacts."),
     "events": ("Data", "flowctl.cli.events", "Import events, or add one."),
+    "coupons": ("Data", "flowctl.cli.coupons", "Import coupon codes, and see how many are left."),
     "segments": ("Data", "flowctl.cli.segments", "List segments, count and list who is in."),
+    "records": ("Data", "flowctl.cli.records", "List, export and import records: opportunities, tickets."),
+    "tasks": ("Data", "flowctl.cli.tasks", "List what people are asked to do; say it is done."),
+    "audiences": ("Data", "flowctl.cli.audiences", "List advertising audiences; export one, hashed."),
     "messages": ("Data", "flowctl.cli.messages", "Render a message for a contact: what would leave."),
     "explain": ("Ask", "flowctl.cli.explain", "Tell one contact's story: every send, hold and skip, and why."),
     "report": ("Ask", "flowctl.cli.report", "Show a workflow's funnel, conversion, messages and versions."),
@@ -47,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "contacts", "events", "segments", "workflows", "messages"})
+GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

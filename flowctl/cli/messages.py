@@ -70,11 +70,21 @@ def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) 
         now=clock.now(),
         contact=values,
         zone=zone or settings.timezone,
+        **_called(store, snapshot, values["id"]),
     )
     if isinstance(made, Refused):
         text = f"message {message.name} cannot be made for {contact}: {made.reason}"
         raise Failure(text, help="a tick would mark it failed with this reason")
     return made
+
+
+def _called(store: Any, snapshot: Any, contact_id: int) -> Any:
+    """What its templates call for; a preview spends no coupon: where the contact has none yet, it shows a made-up code."""
+    from flowctl.engine.deliver import called
+
+    said = called(store.connection, snapshot, contact_id, clock.now())
+    codes = {name: f"{name}-PREVIEW" for name in snapshot["coupons"]} | dict(said.get("coupons", {}))
+    return {**said, "coupons": codes}
 
 
 def _show(payload: bytes | dict[str, Any], *, html: bool, raw: bool) -> None:

@@ -101,10 +101,7 @@ def _show_all(funnels: list[Funnel]) -> None:
         )
         for each in funnels
     ]
-    if render.is_terminal() and not any(each.failed for each in funnels):  # room is scarce, and it is the exception
-        at = columns.index("failed")
-        columns, rows = columns[:at] + columns[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
-    render.table(columns, rows, right=columns[1:])
+    _table(columns, rows, always={"workflow", "entered", "inside", "goal", "conversion", "sent"}, right=columns[1:])
 
 
 def _show_one(found: Funnel) -> None:
@@ -141,7 +138,16 @@ def _show_one(found: Funnel) -> None:
         "cancelled",
         "skipped",
     ]
-    render.table(columns, [_message(each) for each in found.messages], right=columns[2:-1])
+    always = {"message", "channel", "sent", "opened", "clicked", "unsubscribed"}
+    _table(columns, [_message(each) for each in found.messages], always=always, right=columns[2:-1])
+
+
+def _table(columns: list[str], rows: list[tuple[object, ...]], *, always: set[str], right: list[str]) -> None:
+    """A table; on a terminal, where room is scarce, without the columns that hold nothing, but for those always shown."""
+    if render.is_terminal():
+        kept = [at for at, name in enumerate(columns) if name in always or any(row[at] for row in rows)]
+        columns, rows = [columns[at] for at in kept], [tuple(row[at] for at in kept) for row in rows]
+    render.table(columns, rows, right=right)
 
 
 def _message(each: MessageCount) -> tuple[object, ...]:

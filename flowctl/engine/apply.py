@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine import scores, scoring
 from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.event import first_at
@@ -24,6 +25,8 @@ from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, SegmentLeaf, leaves
 from flowctl.language.durations import Duration
 from flowctl.language.steps import walk
+from flowctl.language.problem import Problem
+from flowctl.language.survey import ANSWER_TYPES
 from flowctl.program.compiling import compile_program
 from flowctl.store.database import transaction
 from flowctl.store.events import type_id
@@ -32,13 +35,14 @@ from flowctl.store.zones import zone_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flowctl.language.conditions import Condition
+    from flowctl.language.geofence import Geofence
     from flowctl.language.message import Message
     from flowctl.language.model import Model
-    from flowctl.language.problem import Problem
     from flowctl.language.segment import Segment
+    from flowctl.language.settings import Service
     from flowctl.language.workflow import Workflow
     from flowctl.program.instructions import Program
     from flowctl.project.project import Project
@@ -107,9 +111,15 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         channels={name: _named(connection, "channel", name) for name in CHANNELS},
         zone=zone,
         zone_name=settings.timezone,
+        surveys={name: {question: ANSWER_TYPES[said.type] for question, said in survey.questions.items()} for name, survey in project.surveys.items()},
+        geofences={name: _shape(geofence) for name, geofence in project.geofences.items()},
     )
-    segments = _segments(project, scope, problems)
     messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
+    scope = replace(scope, survey_messages=_asking(messages))
+    segments = _segments(project, scope, problems)
+    everywhere = Compiler(
+        project=project, scope=scope, message_ids=scope.messages, channel_ids=scope.channels, zone_name=scope.zone_name, problems=problems
+    )
     programs: dict[str, tuple[str, dict[str, Any]]] = {}
     entrances: dict[str, dict[str, Any]] = {}
     for name, workflow in project.workflows.items():
@@ -135,7 +145,15 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         "channels": {name: said.model_dump(mode="json", exclude_none=True, by_alias=True) for name, said in settings.channels.items()},
         "messages": messages,
         "segments": [plan.to_json() for plan in segments],
+        "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
         "pressure": _pressure(project),
+        "teams": {name: {"members": team.members, "email": team.email} for name, team in settings.teams.items()},
+        "records": {
+            name: {field: {"type": said.type, "values": said.values} for field, said in record.fields.items()}
+            for name, record in settings.records.items()
+        },
+        "services": {name: _service(said) for name, said in settings.services.items()},
+        "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
         "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
     }
     definitions = {plan.name: _hash(plan.full) for plan in segments}
@@ -144,8 +162,22 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
     )
 
 
+def _shape(geofence: Geofence) -> str:
+    return geofence.model_dump_json(include={"center", "radius", "polygon"}, exclude_none=True)
+
+
+def _asking(messages: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    """Survey → the messages that link to it: when one of them left, the survey was sent."""
+    found: dict[str, tuple[int, ...]] = {}
+    for said in messages.values():
+        for survey in said.get("surveys", ()):
+            found[survey] = (*found.get(survey, ()), said["id"])
+    return found
+
+
 def _declared_fields(project: Project) -> dict[str, Any]:
-    return {
+    tiers = {f"{score.name}_tier": {"type": "text"} for score in project.scores.values() if score.tiers}
+    return tiers | {
         name: said.model_dump(mode="json", exclude_none=True, exclude={"description"})
         for name, said in project.settings.contacts.fields.items()
     }
@@ -206,6 +238,7 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
     once = message.once
     try:
         snapshot = prepare(message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get)
+        problems.extend(_calls(project, message, snapshot))
     except ProblemsFound as found:
         problems.extend(found.problems)
         snapshot = {}
@@ -215,6 +248,21 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
         "topic": message.topic,
         "once_ms": None if once is None else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
     }
+
+
+def _calls(project: Project, message: Message, snapshot: Mapping[str, Any]) -> Iterator[Problem]:
+    """Surveys and events that a message's templates call for and that are not there, and survey links that would lead nowhere."""
+    unknown = [
+        *(("survey", name) for name in snapshot["surveys"] if name not in project.surveys),
+        *(("event", name) for name in snapshot["events"] if name not in project.settings.event_properties),
+    ]
+    for kind, name in unknown:
+        text = f"message {message.name}: there is no {kind} `{name}`"
+        yield Problem(code="REF001", slug="unknown-reference", message=text, place=message.place, help=f"declare the {kind}, or mend its name")
+    if snapshot["surveys"] and not project.settings.public_url:
+        text = f"message {message.name}: `survey_url` makes a link, and flowctl.yaml has no `public_url:` for it"
+        help_ = "set `public_url:` to where answers are received"
+        yield Problem(code="RUN003", slug="no-survey-url", message=text, place=message.place, help=help_)
 
 
 def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
@@ -323,6 +371,11 @@ def _midnight(day: Any) -> Any:
     return datetime.combine(day, time())
 
 
+def _service(said: Service) -> dict[str, Any]:
+    """A service as a tick asks it; its secrets stay names of variables."""
+    return {"url": said.url, "headers": said.headers, "timeout_ms": said.timeout.elapsed_ms, "retries": said.retries, "private": said.private}
+
+
 def _pressure(project: Project) -> dict[str, Any]:
     pressure = project.settings.pressure
     if pressure is None:
@@ -364,6 +417,7 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
         connection.execute("UPDATE workflow_states SET version_id = NULL, state = 'draining' WHERE workflow = ?", (name,))
     runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
     connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
+    scoring.begin(connection, compiled.runtime["scores"], now)
     _judge_segments(connection, project, compiled, now)
     for _, program in compiled.programs.values():
         asked = [*(one for one in (program["goal"], *program["exits"]) if one), *program["instructions"]]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.conditions import probes as condition_probes
 from flowctl.engine.conditions import sql as condition_sql
-from flowctl.engine.conditions import unsupported
+from flowctl.engine.conditions import survey, unsupported
 from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.literal import literal
 from flowctl.engine.conditions.scope import Frame, Scope
 from flowctl.engine.conditions.values import operand_of
-from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, leaves
+from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, SurveyLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.values import From
 
@@ -77,8 +77,9 @@ class Compiler:
     def found_at(self, leaf: Condition) -> str:
         """SQL of the time at which an awaited fact came, NULL while it has not; never after `w.until_at` or `:now`."""
         limit = "min(:now, w.until_at)"
-        if isinstance(leaf, EventLeaf | MessageLeaf) and not unsupported(leaf, self.scope):
-            exact = first_at(leaf, replace(self.scope, since="w.at"), until=limit)
+        if isinstance(leaf, EventLeaf | MessageLeaf | SurveyLeaf) and not unsupported(leaf, self.scope):
+            scope = replace(self.scope, since="w.at")
+            exact = survey.first_at(leaf, Frame(scope=scope), until=limit) if isinstance(leaf, SurveyLeaf) else first_at(leaf, scope, until=limit)
             if exact is not None:
                 return exact
         # A state has no history: it is taken as found when it is looked at, which is whenever it changed.

@@ -18,7 +18,7 @@ from flowctl.engine import mime
 from flowctl.engine.bodies import squeezed, text_of
 from flowctl.engine.letters import Refused
 from flowctl.engine.links import Claim
-from flowctl.engine.sandbox import Record, compiled, reason_of, render
+from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
 from flowctl.engine.templates import pick
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Composer:
         data: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
         variant: str | None = None,
+        coupons: Mapping[str, str] | None = None,
+        events: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> Letter | Refused:
         """See `letters.Letters.build`."""
         written = message["variants"].get(variant, {}).get(channel) or message["channels"].get(channel)
@@ -69,6 +71,7 @@ class Composer:
                 "input": Record("input", inputs or {}),
                 "now": _local(now, zone),
                 **links,
+                **self._functions(message, channel, key, contact, coupons or {}, events or {}),
             }
             if channel == "email":
                 return self._email(message, written, variables, recipient=recipient, key=key, now=now)
@@ -77,6 +80,31 @@ class Composer:
             return Refused(reason=str(error))
         except UnicodeError:
             return Refused(reason="a value holds characters that are no valid Unicode")
+
+    def _functions(
+        self,
+        message: Mapping[str, Any],
+        channel: str,
+        key: str,
+        contact: Mapping[str, Any],
+        coupons: Mapping[str, str],
+        events: Mapping[str, list[dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """What the message's templates call."""
+        made: dict[str, Any] = {}
+        if message.get("surveys"):
+            made["survey_url"] = functools.partial(self._survey_url, channel, key, contact["id"])
+        if message.get("coupons"):
+            made["coupon"] = functools.partial(_coupon, coupons)
+        if message.get("events"):
+            made["events"] = _Events(events)
+        return made
+
+    def _survey_url(self, channel: str, key: str, contact_id: int, survey: str) -> str:
+        if self._links is None:
+            reason = "no survey link: flowctl.yaml has no public_url"
+            raise MissingName(reason)
+        return self._links.url("survey", Claim(key=key, contact_id=contact_id, channel=channel, topic=survey))
 
     def _link_variables(
         self, message: Mapping[str, Any], written: Mapping[str, Any], channel: str, key: str, contact: Mapping[str, Any]
@@ -159,6 +187,24 @@ class Composer:
                 name=sender["name"], address=address, reply_to=reply_to, marketing=marketing, encodings=encodings
             )
         return self._skeletons[shape]
+
+
+class _Events:
+    """`events` in a template."""
+
+    def __init__(self, newest: Mapping[str, list[dict[str, Any]]]) -> None:
+        self._newest = newest
+
+    def last(self, name: str, count: int = 1) -> list[Record]:
+        """The contact's newest events of a name, the newest first, each with its properties and `at`."""
+        return [Record(name, event) for event in self._newest.get(name, [])[:count]]
+
+
+def _coupon(codes: Mapping[str, str], name: str) -> str:
+    if name not in codes:
+        reason = f"no code is left of coupon {name}: `flowctl coupons import {name} FILE` brings more"
+        raise MissingName(reason)
+    return codes[name]
 
 
 def _short(

@@ -16,14 +16,17 @@ from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Links
 from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
+from flowctl.store import coupons
 from flowctl.store.database import transaction
+from flowctl.store.events import newest
 from flowctl.store.suppressions import suppress
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from flowctl.channels.channel import Channel, Letter, Receipt
+    from flowctl.engine.letters import Called
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
@@ -165,6 +168,7 @@ class Delivery:
             with transaction(self._connection):
                 self._release(claims, self._clock())
             return
+        self._give_coupons(claims)
         letters = self._build(claims, refused)
         leave = self._inline(channel, letters, by_key) if getattr(channel, "inline", False) else self._pooled(name, channel, letters, by_key)
         for attempts in leave:
@@ -245,6 +249,15 @@ class Delivery:
                 crash.point("built")
                 yield letter
 
+    def _give_coupons(self, claims: list[Claim]) -> None:
+        """Codes are the contacts' before a letter that shows them is built: no code can leave twice."""
+        wanted: dict[str, list[int]] = {}
+        for claim in claims:
+            for name in self._runtime.said["messages"].get(claim.message, {}).get("coupons", ()):
+                wanted.setdefault(name, []).append(claim.contact_id)
+        for name, contacts in wanted.items():
+            coupons.give(self._connection, name, contacts, now=self._clock())
+
     def _letter(self, claim: Claim) -> Letter | Refused:
         message = self._runtime.said["messages"].get(claim.message)
         if message is None:
@@ -263,6 +276,7 @@ class Delivery:
             trigger=json.loads(trigger) if trigger else {},
             data=saved,
             inputs=saved.get("input", {}),
+            **called(self._connection, message, claim.contact_id, claim.counted_at),
         )
 
     def _settle(self, claim: Claim, receipt: Receipt, done: Delivered) -> None:
@@ -339,6 +353,16 @@ class Delivery:
             f"WHERE id = ? AND state = {CLAIMED}",
             [(now if self.stopped else now + PROVIDER_MS, claim.id) for claim in claims],
         )
+
+
+def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_id: int, now: int) -> Called:
+    """What the templates of a message call for: the contact's codes and newest events, up to `now` (UTC ms)."""
+    said: Called = {}
+    if message.get("coupons"):
+        said["coupons"] = coupons.of(connection, contact_id)
+    if message.get("events"):
+        said["events"] = {name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()}
+    return said
 
 
 def packed(letter: Letter) -> str:

@@ -67,11 +67,12 @@ class Horizon:
         """Due enrollments and messages; facts dated ahead."""
         # What is due by now and still there rests: paused workflows, messages whose provider refuses.
         yield from self._first(f"SELECT min(due_at) FROM enrollments WHERE due_at > {after}")  # noqa: S608 - a number
-        yield from self._first(f"SELECT min(ready_at) FROM outbox WHERE ready_at > {after}")  # noqa: S608
+        for table in ("outbox", "fetches", "notices"):
+            yield from self._first(f"SELECT min(ready_at) FROM {table} WHERE ready_at > {after}")  # noqa: S608
         yield from self._first(
             f"SELECT min((SELECT min(e.at) FROM events e WHERE e.type = t.id AND e.at > {after})) FROM event_types t"  # noqa: S608
         )
-        for table, name, at in (("contact_changes", "changes", "at"), ("message_events", "statuses", "at"), ("contacts", "contacts", "created_at")):
+        for table, name, at in (("contact_changes", "changes", "at"), ("message_events", "statuses", "at"), ("records", "records", "at"), ("contacts", "contacts", "created_at")):
             yield from self._first(
                 f"SELECT min({at}) FROM {table} WHERE id > coalesce((SELECT value FROM cursors WHERE name = '{name}'), 0) AND +{at} > {after}"  # noqa: S608
             )

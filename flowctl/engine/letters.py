@@ -24,7 +24,14 @@ class Refused:
     reason: str
 
 
-class Case(TypedDict):
+class Called(TypedDict, total=False):
+    """What templates call for, fetched before: `coupon("NAME")` and `events.last("NAME", N)`."""
+
+    coupons: Mapping[str, str]  # the contact's codes, by name
+    events: Mapping[str, list[dict[str, Any]]]  # its newest ones, by name, the newest first
+
+
+class Case(Called):
     """What one letter is made from, besides its message."""
 
     channel: str

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from itsdangerous import Signer
 
-Purpose = Literal["unsubscribe", "preferences"]
-PATHS: dict[Purpose, str] = {"unsubscribe": "u", "preferences": "p"}
+Purpose = Literal["unsubscribe", "preferences", "survey"]
+PATHS: dict[Purpose, str] = {"unsubscribe": "u", "preferences": "p", "survey": "s"}
 _PARTS = 4
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -27,7 +27,7 @@ class Claim:
     key: str
     contact_id: int
     channel: str
-    topic: str | None
+    topic: str | None  # of a survey link: the survey
 
 
 class Links:

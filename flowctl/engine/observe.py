@@ -31,6 +31,9 @@ _TABLES = (
       id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, message INTEGER NOT NULL, status INTEGER NOT NULL, at INTEGER NOT NULL,
       outbox_id INTEGER, enrollment_id INTEGER, channel INTEGER, link TEXT
     )""",
+    """CREATE TEMP TABLE IF NOT EXISTS fact_records (
+      id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT, record_values TEXT NOT NULL, at INTEGER NOT NULL
+    )""",
     "CREATE TEMP TABLE IF NOT EXISTS fact_contacts (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, imported INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS fact_cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS candidates (contact_id INTEGER PRIMARY KEY, at INTEGER NOT NULL, live INTEGER NOT NULL)",
@@ -84,6 +87,12 @@ _SOURCES = (
         into="fact_statuses SELECT id, contact_id, message, status, at, outbox_id, enrollment_id, channel, link",
     ),
     _Source(
+        name="records",
+        table="records",
+        at="at",
+        into="fact_records SELECT id, contact_id, kind, key, record_values, at",
+    ),
+    _Source(
         name="contacts",
         table="contacts",
         at="created_at",
@@ -111,7 +120,7 @@ class Facts:
 
 
 def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int = ROWS_MAX) -> Facts:
-    """Fill `fact_events`, `fact_changes`, `fact_statuses`, `fact_contacts` with what is new in the slice after `t0` until `t1`.
+    """Fill `fact_events`, `fact_changes`, `fact_statuses`, `fact_records`, `fact_contacts` with what is new in the slice after `t0` until `t1`.
 
     New is what fell into the slice by its own time, and what arrived since the last look and is dated before it; what is dated later
     waits for its time. A second look at the same instant, `t0 = t1`, finds what arrived in between. Also fills `zone_now`. Moves no
@@ -362,7 +371,7 @@ class _Slice:
 def _prepare(connection: sqlite3.Connection) -> None:
     for statement in _TABLES:
         connection.execute(statement)
-    for table in ("fact_events", "fact_changes", "fact_statuses", "fact_contacts", "fact_cursors"):
+    for table in ("fact_events", "fact_changes", "fact_statuses", "fact_records", "fact_contacts", "fact_cursors"):
         connection.execute(f"DELETE FROM {table}")
 
 

@@ -23,7 +23,7 @@ _SETTINGS_KEYS: dict[str, Any] = {"guards": [], "quiet_hours": {}}
 
 def refusals(project: Project) -> list[Problem]:
     """All of them, in no order."""
-    return [*_of_settings(project), *_of_resources(project), *_of_workflows(project), *_of_messages(project)]
+    return [*_of_settings(project), *_of_workflows(project), *_of_messages(project)]
 
 
 def _refused(model: Model, what: str, key: str | None = None) -> Problem:
@@ -36,17 +36,17 @@ def _of_settings(project: Project) -> Iterator[Problem]:
     for key, nothing in _SETTINGS_KEYS.items():
         if getattr(settings, key) != nothing:
             yield _refused(settings, f"`{key}` does", key)
+    for name, team in settings.teams.items():
+        if team.alert is not None:
+            yield _refused(team, f"team {name}: alerts leave by its `email:`; `alert` does", "alert")
+    for record in settings.records.values():
+        if record.service is not None:
+            yield _refused(record, "pushing records to a `service` does", "service")
     for name, channel in settings.channels.items():
         if channel.adapter not in ADAPTERS:
             known = ", ".join(sorted(ADAPTERS))
             message = f"channel {name}: there is no adapter `{channel.adapter}` yet; there are {known}"
             yield Problem(code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP)
-
-
-def _of_resources(project: Project) -> Iterator[Problem]:
-    for kind, resources in (("score", project.scores), ("survey", project.surveys), ("geofence", project.geofences)):
-        for name, resource in resources.items():
-            yield _refused(resource, f"{kind} `{name}` does", kind if resource.entry(kind) else None)
 
 
 def _of_workflows(project: Project) -> Iterator[Problem]:

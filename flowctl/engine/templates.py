@@ -12,6 +12,7 @@ A snapshot is plain JSON. A text that serves every language stands under `*`.
        "sms":   {"sender": {"name": "Maison Lune", "address": "MaisonLune", "reply_to": null},
                  "fields": {"text": {"fr": TEMPLATE, …}}}},       likewise title, url, image, template
      "variants": {"short": {"email": {… whole, as above …}}},
+     "surveys": ["nps"], "coupons": ["WELCOME10"], "events": {"page_viewed": 5},    what the templates call for
      "digest": "…"}                                      of all the above: tells message versions apart
 
 `text: null` means that the text part is made from the rendered HTML (see `bodies.to_text`).
@@ -26,7 +27,7 @@ import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, meta
+from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
 
 from flowctl.engine.bodies import NotConvertible, to_html, to_text
 from flowctl.engine.sandbox import sandbox
@@ -42,8 +43,12 @@ if TYPE_CHECKING:
 Snapshot = dict[str, Any]
 ByLanguage = dict[str, str]
 ANY_LANGUAGE = "*"
-NAMES = frozenset({"contact", "trigger", "data", "input", "now", "unsubscribe_url", "preferences_url"})
-_NOT_YET = frozenset({"events", "survey_url", "coupon"})
+NAMES = frozenset(
+    {"contact", "trigger", "data", "input", "now", "unsubscribe_url", "preferences_url", "events", "survey_url", "coupon"}
+)
+# What is fetched before a template runs, so that it must be said in so many words: the call → an example of it.
+_CALLS = {"survey_url": 'survey_url("nps")', "coupon": 'coupon("WELCOME10")', "events": 'events.last("page_viewed", 5)'}
+EVENTS_MAX = 100  # what one template may look back on
 _KINDS = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".mjml": "mjml"}
 _FIELDS = ("title", "text", "url", "image", "template")
 _UNSUBSCRIBE = {
@@ -91,6 +96,7 @@ class _Preparation:
         self._languages = list(languages)
         self._read = read
         self._problems: list[Problem] = []
+        self._called: dict[str, dict[str, int]] = {"survey_url": {}, "coupon": {}, "events": {}}
 
     def snapshot(self) -> Snapshot:
         message = self._message
@@ -105,6 +111,8 @@ class _Preparation:
         }
         if self._problems:
             raise ProblemsFound(self._problems)
+        made["surveys"], made["coupons"] = sorted(self._called["survey_url"]), sorted(self._called["coupon"])
+        made["events"] = self._called["events"]
         made["digest"] = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
         return made
 
@@ -261,15 +269,13 @@ class _Preparation:
     def _names(self, source: str, place: Place) -> set[str]:
         """The names a template uses; unknown ones are problems."""
         try:
-            used = meta.find_undeclared_variables(sandbox(html=False).parse(source)) - {"range", "namespace"}
+            tree = sandbox(html=False).parse(source)
+            used = meta.find_undeclared_variables(tree) - {"range", "namespace"}
             sandbox(html=False).compile(source)
         except TemplateError as error:
             self._template_fault(error, place)
             return set()
         for name in sorted(used - NAMES):
-            if name in _NOT_YET:
-                self._found(place, "RUN001", "does-not-run-yet", f"`{name}` in a message is not run yet")
-                continue
             near = difflib.get_close_matches(name, NAMES, n=1)
             self._found(
                 place,
@@ -278,7 +284,20 @@ class _Preparation:
                 f"nothing provides `{name}`",
                 f"did you mean `{near[0]}`?" if near else "",
             )
+        for name in sorted(used & _CALLS.keys()):
+            self._calls(tree, name, place)
         return used
+
+    def _calls(self, tree: nodes.Template, name: str, place: Place) -> None:
+        """Note what a template calls for by a name; anything but a call with plain values is a problem."""
+        calls = [arguments for call in tree.find_all(nodes.Call) if (arguments := _arguments(call, name)) is not None]
+        mentions = sum(node.name == name for node in tree.find_all(nodes.Name))
+        if mentions != len(calls) or not all(calls):
+            self._found(place, "YML007", "invalid-value", f"`{name}` must be written out, like {_CALLS[name]}")
+            return
+        for what, number in (call for call in calls if call):
+            known = self._called[name]
+            known[what] = max(known.get(what, 0), number)
 
     def _template_fault(self, error: TemplateError, place: Place) -> None:
         line = error.lineno if isinstance(error, TemplateSyntaxError) else 1
@@ -289,6 +308,26 @@ class _Preparation:
     def _found(self, place: Place, code: str, slug: str, message: str, advice: str = "") -> None:
         said = f"message {self._message.name}: {message}"
         self._problems.append(Problem(code=code, slug=slug, message=said, place=place, help=advice))
+
+
+def _arguments(call: nodes.Call, name: str) -> tuple[str, int] | tuple[()] | None:
+    """What a call by a name asks for: a text and a number; () where it is no plain value; None where it is another call."""
+    called = call.node
+    if name == "events":
+        if not (isinstance(called, nodes.Getattr) and isinstance(called.node, nodes.Name) and called.node.name == name):
+            return None
+        if called.attr != "last":
+            return ()
+    elif not (isinstance(called, nodes.Name) and called.name == name):
+        return None
+    values = [each.value if isinstance(each, nodes.Const) else None for each in call.args]
+    if call.kwargs or call.dyn_args or call.dyn_kwargs or not values or not isinstance(values[0], str):
+        return ()
+    number = values[1] if len(values) > 1 else 1
+    fits = len(values) == 1 or (name == "events" and len(values) == 2)  # noqa: PLR2004 - the name and how many
+    if not fits or type(number) is not int or not 1 <= number <= EVENTS_MAX:
+        return ()
+    return values[0], number
 
 
 def pick(texts: Mapping[str, Any], language: str | None, languages: Sequence[str]) -> str | None:

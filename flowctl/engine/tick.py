@@ -13,6 +13,7 @@ from flowctl.engine.finish import conditions, judge_changed, judge_fresh, wake, 
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.observe import advance_cursors, new_facts, observe
 from flowctl.engine.runtime import load
+from flowctl.engine.scoring import Scoring
 from flowctl.engine.segments import Probe
 from flowctl.engine.triggers import Look
 from flowctl.engine.triggers import kind_of as trigger_kind
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flowctl.store.database import Store
 
 SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minutes
+LOOKS_MAX = 200  # looks at one instant: scores and segments may move each other, and without end only by a slip
 ROUNDS_MAX = 100  # steps and deliveries may make new facts; more rounds than this is a cycle
 
 
@@ -43,6 +45,7 @@ class TickReport:
     advanced: int = 0
     ended: int = 0
     sent: int = 0
+    notified: int = 0
     held: int = 0
     skipped: int = 0
     retried: int = 0
@@ -123,6 +126,7 @@ class _Tick:
             if not self._deliver():
                 break
             self._slice(max(self._clock(), now))
+        self._notify()
         return self._report
 
     def _ends(self, last: int, now: int) -> Iterator[int]:
@@ -157,18 +161,21 @@ class _Tick:
         new = True
         left = ROUNDS_MAX
         while left > 0:
-            while new:
+            looks = 0
+            while new and looks < LOOKS_MAX:
                 new = self._observe(end)
+                looks += 1
             if left == ROUNDS_MAX:  # facts that came together take a round each where they concern one contact
                 left += self._connection.execute("SELECT count(*) FROM entries").fetchone()[0]
             left -= 1
             entered, consumed = self._enrol(end)
             advanced = advance(self._connection, self._runtime, end)
+            fetched = self._fetch(end)
             self._report.advanced += advanced.rows
             self._report.failed += advanced.failed
             crash.point("advanced")
             new = advanced.facts > 0 or entered > 0
-            if not (new or advanced.rows or (consumed and waiting(self._connection))):
+            if not (new or advanced.rows or fetched or (consumed and waiting(self._connection))):
                 return
         # A cycle without time. Everybody else must not wait for it: it goes on where it stopped, at the next slice.
         self._report.unfinished += 1
@@ -183,7 +190,10 @@ class _Tick:
             start = min(_cursor(connection, "tick"), end)
             facts = new_facts(connection, start, end)
             transitions_from = _cursor(connection, "transitions")
+            scoring = Scoring(connection=connection, scores=self._runtime.said["scores"], t1=end, transitions_from=transitions_from)
+            scored = scoring.follow() if facts.any else 0
             moved = observe(connection, self._segments, start, end)
+            scored += scoring.score() if facts.any or moved else 0
             self._report.transitions += moved
             self._report.ended += judge_changed(connection, self._runtime, start, end)
             wake(connection, self._runtime, start, end)
@@ -192,7 +202,8 @@ class _Tick:
             advance_cursors(connection)
             connection.execute("UPDATE cursors SET value = max(value, ?) WHERE name = 'tick'", (end,))
         crash.point("observed")
-        return facts.more
+        # What was scored is a change of a field, for the next look at the same instant.
+        return facts.more or scored > 0
 
     def _collect(self, look: Look) -> None:
         for entrance in self._runtime.entrances:
@@ -214,6 +225,27 @@ class _Tick:
         self._report.entered += entered
         crash.point("enrolled")
         return entered, consumed
+
+    def _fetch(self, end: int) -> int:
+        """Ask services for who waits, outside any transaction; in an experiment the network is not asked."""
+        if self._connection.execute("SELECT 1 FROM fetches WHERE ready_at <= ? LIMIT 1", (end,)).fetchone() is None:
+            return 0
+        from flowctl.engine.fetching import fetch_waiting, take_samples  # noqa: PLC0415 - http.client, only where it is used
+
+        if self._runtime.experiment is not None:
+            return take_samples(self._connection, end)
+        return fetch_waiting(self._connection, self._runtime, end)
+
+    def _notify(self) -> None:
+        """Tell the own people."""
+        asked = "SELECT 1 FROM notices WHERE ready_at <= ?1 UNION ALL SELECT 1 FROM notices WHERE state = 1 LIMIT 1"
+        if self._connection.execute(asked, (self._clock(),)).fetchone() is None:
+            return
+        from flowctl.engine.notices import send_notices  # noqa: PLC0415 - the same
+
+        done = send_notices(self._store, self._runtime, self._channels, self._clock)
+        self._report.notified += done.sent
+        self._report.refusals |= done.refusals
 
     def _deliver(self) -> bool:
         """Send what is ready; returns whether somebody may go on because of it."""

@@ -41,7 +41,7 @@ class Fact(Model):
     unsubscribe: Channel | StrictBool | None = None
     enroll: WorkflowName | None = None
     task: str | None = None
-    position: list[float] | None = None
+    position: Annotated[list[float], Field(min_length=2, max_length=2, description="latitude, longitude")] | None = None
 
     @model_validator(mode="after")
     def _one_fact(self) -> Self:

@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from flowctl.language.message import ByLanguage
 from flowctl.language.model import Model, Slug, SnakeCase
+from flowctl.language.settings import FieldType
 
 
 class Question(Model):
@@ -21,6 +22,12 @@ class Question(Model):
     labels: dict[str, Any] = {}
     optional: StrictBool = False
     default: StrictInt | StrictFloat | str | None = None
+
+
+# What an answer to each type of question is compared as.
+ANSWER_TYPES: dict[str, FieldType] = {
+    "scale": "number", "number": "number", "choice": "choice", "text": "text", "boolean": "boolean", "choices": "tags",
+}  # fmt: skip
 
 
 class Survey(Model):

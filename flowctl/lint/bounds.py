@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
-SENDS_SHOWN_MAX = 20  # a count beyond this is told as "more than"
+SENDS_TOLD = 10  # counts are told at least so far; from there on as "or more"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,9 @@ class Bound:
     def __init__(self, pressure: Pressure, channels: Sequence[str]) -> None:
         self.pressure = pressure
         self.graph = pressure.graph
-        self.sends = [send for send in pressure.sends if any(channel in channels for channel in pressure.channels_of(send))]
+        self.sends = [
+            send for send in pressure.sends if any(channel in channels for channel in pressure.channels_of(send))
+        ]
         self.key = self.graph.comeback.key
         self._curve: tuple[int, Curve] | None = None
 

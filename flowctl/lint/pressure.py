@@ -64,9 +64,7 @@ def separations(arrows: Arrows, sends: Collection[int]) -> Gaps:
     return {send: distances(arrows, send, stops=sends, only_stops=True) for send in sends}
 
 
-def distances(
-    arrows: Arrows, start: int, *, stops: Collection[int] = (), only_stops: bool = False
-) -> dict[int, int]:
+def distances(arrows: Arrows, start: int, *, stops: Collection[int] = (), only_stops: bool = False) -> dict[int, int]:
     """The least time from a node to each other, by ways that do not lead through `stops`; back to itself included."""
     best: dict[int, int] = {}
     queue: list[tuple[int, int]] = [(apart_ms, target) for target, apart_ms in arrows[start]]

@@ -91,11 +91,12 @@ class Checks(ResourceChecking):
 
     def workflow(self, workflow: Workflow) -> Iterator[Problem]:
         """A workflow, whose steps, trigger and fetched data its parts may name."""
-        from flowctl.language.steps import FetchStep, walk  # noqa: PLC0415 - only where there are workflows
+        from flowctl.language.steps import FetchStep, TaskStep, walk  # noqa: PLC0415 - only where there are workflows
         from flowctl.project.triggered import trigger_types  # noqa: PLC0415
 
         every = [*walk(workflow.steps), *walk(workflow.on_goal)]
         data = frozenset(step.fetch.save_as for step in every if isinstance(step, FetchStep))
+        data |= {step.id for step in every if isinstance(step, TaskStep) and step.id}
         steps = {step.name: step.verb for step in every if step.name}
         scope = Scope(workflow=workflow, steps=steps, trigger=trigger_types(workflow, self.project), data=data)
         yield from self._walk(workflow, None, scope)

@@ -15,10 +15,11 @@ EXAMPLES_MAX = 5
 # Each asks for rows that must not be there: (what would be wrong, query for their ids).
 _CHECKS: dict[str, tuple[str, str]] = {
     "enrollment-lost": (
-        "active enrollments that are neither due nor waiting for a message",
+        "active enrollments that are neither due nor waiting for a message or a service",
         (
             "SELECT e.id FROM enrollments e WHERE e.ended_at IS NULL AND e.due_at IS NULL "
-            "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = e.id AND o.pc = e.pc AND o.state IN (0, 1, 2))"
+            "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = e.id AND o.pc = e.pc AND o.state IN (0, 1, 2)) "
+            "AND NOT EXISTS (SELECT 1 FROM fetches f WHERE f.enrollment_id = e.id AND f.pc = e.pc AND f.ready_at IS NOT NULL)"
         ),
     ),
     "enrollment-without-entry": (

@@ -20,7 +20,7 @@ from flowctl.engine.tick import tick
 from flowctl.failure import Failure, UsageFailure
 from flowctl.language.durations import Duration
 from flowctl.simulate.expectations import Actual, Mismatch, mismatches
-from flowctl.store import consents, contacts, events, statuses
+from flowctl.store import consents, contacts, coupons, events, statuses, surveys
 from flowctl.store.casting import CastError, Kind, cast
 from flowctl.store.database import open_store, transaction
 
@@ -109,7 +109,7 @@ class _Story:
         self._zone = project.settings.timezone
         self._start = instant(scenario.start, self._zone)
         self._channels = dict.fromkeys(CHANNELS, RecordingChannel())
-        self._experiment = Experiment(arms=dict(scenario.arms))
+        self._experiment = Experiment(arms=dict(scenario.arms), fetches=dict(scenario.fetches))
         runtime = load(self._connection)
         if runtime is None:
             message = "nothing is applied"
@@ -174,6 +174,8 @@ class _Story:
             consents.record(connection, list(self._consents(contact, values, born)), now=born)
             for fact, at in zip(scenario.history, past, strict=True):
                 self._event(contact, fact.event, at, fact.properties, None)
+            for name in {name for said in self._runtime.said["messages"].values() for name in said["coupons"]}:
+                coupons.add(connection, name, [f"{name}-TEST"])
             plans = {plan.name: plan for plan in self._runtime.segments}
             for segment in in_order(self._project.segments.values()):
                 judge_in_full(connection, plans[segment.name], self._start - 1)
@@ -233,6 +235,11 @@ class _Story:
         with transaction(connection):
             if fact.event is not None:
                 self._event(contact, fact.event, at, fact.properties, fact.id)
+            elif fact.survey is not None:
+                self._event(contact, "survey_answered", at, {"survey": fact.survey, "answers": fact.answers}, fact.id)
+            elif fact.position is not None:
+                lat, lon = fact.position
+                self._event(contact, "position_reported", at, {"lat": lat, "lon": lon}, fact.id)
             elif fact.set is not None:
                 contacts.change(
                     connection,
@@ -265,6 +272,7 @@ class _Story:
 
     def _event(self, contact: int, name: str, at: int, properties: dict[str, Any], own: str | None) -> None:
         identity = None if own is None else events.dedupe(f"id {own}")
+        (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         self._connection.execute(
             "INSERT INTO events (contact_id, type, at, props, dedupe) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (contact_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING",
@@ -276,6 +284,8 @@ class _Story:
                 identity,
             ),
         )
+        if name in surveys.EVENTS:
+            surveys.record(self._connection, newest)
 
     def _status(self, fact: Fact, at: int) -> None:
         for word in ("opened", "clicked", "bounced", "delivered", "dismissed"):
@@ -294,7 +304,7 @@ class _Story:
             status = statuses.Status(sending=sending, status=statuses.NAMES.index(word), at=at, link=fact.link)
             statuses.record(self._connection, [status], now=at)
             return
-        message = f"{fact.place}: test {self._name!r}: surveys, tasks and positions in a timeline do not run yet"
+        message = f"{fact.place}: test {self._name!r}: tasks in a timeline do not run yet"
         raise UsageFailure(message)
 
     def _remember(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.channels.recording import RecordingChannel
 from flowctl.engine.apply import apply
+from flowctl.engine.runtime import Experiment
 from flowctl.engine.tick import tick
 from flowctl.language.assumptions import Assumptions
 from flowctl.language.durations import DAY_MS
@@ -133,7 +134,13 @@ class _World:
             self._behaviour.live(event, ids, start, start + DAY_MS)
         for now in range(start, start + DAY_MS, self._plan.step_ms):
             self._happen(now)
-            tick(self._copy, now=now, channels=self._channels, slice_ms=self._plan.step_ms)
+            tick(
+                self._copy,
+                now=now,
+                channels=self._channels,
+                slice_ms=self._plan.step_ms,
+                experiment=Experiment(),  # no network: `fetch` takes its sample
+            )
             self.ticks += 1
             self._behaviour.receive(self._sent())
 

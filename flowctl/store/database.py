@@ -280,7 +280,13 @@ def _add_functions(connection: sqlite3.Connection, secret: str) -> None:
 
         return None if address is None else compute(secret, channel, address)
 
+    def geofenced(shape: str, lat: object, lon: object) -> int | None:
+        from flowctl.store.geography import geofenced as judge  # noqa: PLC0415 - only where there are geofences
+
+        return judge(shape, lat, lon)
+
     connection.create_function("address_hash", 2, address_hash, deterministic=True)
+    connection.create_function("geofenced", 3, geofenced, deterministic=True)
 
 
 def _migrations() -> list[Path]:

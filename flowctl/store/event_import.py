@@ -8,7 +8,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from flowctl.failure import Failure, UsageFailure
-from flowctl.store import casting, contacts, statuses
+from flowctl.store import casting, contacts, statuses, surveys
 from flowctl.store.casting import CastError, Kind
 from flowctl.store.database import transaction
 from flowctl.store.events import dedupe, type_id
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Column = list[Any]
 
 LEFT_OUT = "-"
+_ANSWERS = ("survey_answered", "answers")
 _PROPERTY = "properties."
 # Columns that say whose event it is, and the columns of `contacts` they are looked up in, in order. The bare ones serve
 # where the row's event has no property of that name.
@@ -182,7 +183,8 @@ class EventImport:
             elif name == "id":
                 batch.own_ids = self._cast(_FIXED["id"], cells, report)
             elif prop in declared:
-                batch.properties[prop] = _for_json(declared[prop].type, self._cast(declared[prop], cells, report))
+                values = _answers(cells, report) if (batch.name, prop) == _ANSWERS else self._cast(declared[prop], cells, report)
+                batch.properties[prop] = _for_json(declared[prop].type, values)
             elif name in _PERSONS:
                 batch.persons.append((_PERSONS[name], cells))
             elif not self._plan.ignore_unknown:
@@ -219,8 +221,11 @@ class EventImport:
             self.outcome.stored += len(rows)
             return
         before = self._connection.total_changes
+        (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         self._connection.executemany(_INSERT, rows)
         stored = self._connection.total_changes - before
+        if any(batch.name in surveys.EVENTS for batch in batches):
+            surveys.record(self._connection, newest)
         self.outcome.stored += stored
         self.outcome.known += len(rows) - stored
         if stored < len(rows):
@@ -356,6 +361,22 @@ class EventImport:
             if named[later] == (columns, said) and found[later] is None:
                 found[later] = abs(contact_id)
         return abs(contact_id)
+
+
+def _answers(cells: Sequence[Any], report: Callable[[int, CastError], None]) -> Column:
+    """Answers to a survey: an object by question, or its text."""
+    values: Column = []
+    for index, cell in enumerate(cells):
+        said = cell
+        if isinstance(cell, str) and cell.strip():
+            try:
+                said = json.loads(cell)
+            except ValueError:
+                said = cell
+        if said not in (None, "") and not isinstance(said, dict):
+            report(index, CastError('expected answers by question, like {"score": 9}'))
+        values.append(said if isinstance(said, dict) else None)
+    return values
 
 
 def _person(cell: Any) -> str | None:

@@ -45,3 +45,16 @@ def dedupe(identity: str) -> int:
     from hashlib import blake2b  # noqa: PLC0415 - OpenSSL, which a tick without imports does without
 
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def newest(connection: sqlite3.Connection, contact_id: int, name: str, count: int, *, until: int) -> list[dict[str, Any]]:
+    """A contact's newest events of a name up to an instant (UTC ms), the newest first: their properties, and `at` as UTC."""
+    import json  # noqa: PLC0415 - only for messages that look back
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    rows = connection.execute(
+        "SELECT e.at, e.props FROM events e WHERE e.contact_id = ? AND e.type = (SELECT id FROM event_types WHERE name = ?) AND e.at <= ? "
+        "ORDER BY e.at DESC, e.id DESC LIMIT ?",
+        (contact_id, name, until, count),
+    )
+    return [{**(json.loads(props) if props else {}), "at": datetime.fromtimestamp(at / 1000, UTC)} for at, props in rows]

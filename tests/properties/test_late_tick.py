@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from flowctl import crash
 from tests.engine.world import HOUR, MINUTE, T0, World, workflow
 
 SLICE = 5 * MINUTE
@@ -37,12 +38,17 @@ QUIET = (  # no message leaves them: they must come out the same to the row
     workflow("marked", triggers="[{enters: marked}, {field: visits, changes: true}]", reentry="{after: 30m}", steps="- wait: 20m\n- exit: seen"),
     workflow("hourly", triggers='[{schedule: "15 */2 * * *"}]', audience="{segment: keen}", reentry="{after: 1h}", steps="- wait: 45m\n- exit: seen"),
 )  # fmt: skip
-LOUD = (
-    workflow("welcome", goal="{event: purchase}", reentry="{after: 3h}", steps="- wait: 1h\n- send: hello"),
+LOUD = (  # when they let people in does not depend on when a message leaves
+    workflow(
+        "welcome",
+        goal="{event: purchase}",
+        reentry="{after: 1m, since: entry, while_active: parallel}",
+        steps="- wait: 1h\n- send: hello",
+    ),
     workflow(
         "sorry",
         triggers="[{exits: keen}]",
-        reentry="{after: 1h}",
+        reentry="{after: 1m, since: entry, while_active: parallel}",
         exit_when="[{event: cart_updated}]",
         steps="- send: bye",
     ),
@@ -135,3 +141,36 @@ def test_repeated_ticks_and_clocks_that_jump_back_add_nothing(template, seed):
             assert troubled.books() == before
     assert troubled.sent() == plain.sent()
     assert runs(troubled) == runs(plain)
+
+
+class _Dies(Exception):  # noqa: N818 - it stands for a power cut
+    pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tick_that_died_is_finished_by_the_next_one_at_the_time_it_had_reached(template, seed, monkeypatch):
+    """Between any two transactions: what the next tick makes of it is what the dead one would have made."""
+    rng = random.Random(200 + seed)
+    world = filled(template, rng)
+    whole, broken = world.snapshot(), world
+    whole.tick(END)
+    left = 0
+
+    def point(_name: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise _Dies
+
+    monkeypatch.setattr(crash, "point", point)
+    deaths = 0
+    for _ in range(200):
+        left = rng.randrange(1, 60)
+        try:
+            broken.tick(END)
+            break
+        except _Dies:
+            deaths += 1
+    assert deaths > 5
+    assert runs(broken) == runs(whole)
+    assert sends(broken) == sends(whole)

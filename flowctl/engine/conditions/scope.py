@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Scope:
     channels: Mapping[str, int]  # name → names.id
     zone: int  # zones.id for a contact without one: the workflow's, else the project's
     zone_name: str = "UTC"  # its IANA name: that of date and time literals
+    surveys: Mapping[str, Mapping[str, FieldType]] = field(default_factory=dict)  # name → question → type of its answer
+    survey_messages: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # survey → messages that link to it
+    geofences: Mapping[str, str] = field(default_factory=dict)  # name → its shape as JSON
     enrollment: bool = False  # inside a workflow: `w` exists
     since: str | None = None  # SQL of the lower bound of event leaves without `since`; ENTRY bounds every event leaf
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.scoring import bounded
 from flowctl.engine.steps.change import change
+from flowctl.engine.work import HERE
 from flowctl.language.steps import AddStep
 
 if TYPE_CHECKING:
@@ -26,5 +28,22 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """Two rows of one contact add twice."""
     for field, (amount, default) in said["fields"].items():
-        change(batch, version, pc, "added", field, f'coalesce(c."{field}", {default!r}) + {amount!r} * n', combine="count")
+        score = next((each for each in batch.runtime.said["scores"] if each["name"] == field), None)
+        value = f'coalesce(c."{field}", {default!r}) + {amount!r} * n'
+        if score is not None:
+            value = bounded(score, value)
+            _enter(batch, version, pc, field, amount)
+        change(batch, version, pc, "added", field, value, combine="count")
     batch.move(version, pc, said["targets"]["next"])
+
+
+def _enter(batch: Batch, version: Version, pc: int, score: str, amount: float) -> None:
+    """Into the ledger of a score: a row each."""
+    batch.execute(
+        "INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) "
+        "SELECT w.contact_id, :score, 'step', :points, w.at, 'step:' || w.eid || ':' || w.pc || ':' || w.at "
+        f"FROM work w WHERE {HERE} ON CONFLICT (contact_id, score, rule, cause) DO NOTHING",
+        score=score,
+        points=amount,
+        **batch.here(version, pc),
+    )

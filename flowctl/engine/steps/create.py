@@ -59,7 +59,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         "created",
         "json_object('record', r.kind, 'id', r.id, 'key', r.key, 'existing', r.enrollment_id IS NOT w.eid)",
         source="work w JOIN contacts c ON c.id = w.contact_id JOIN records r ON r.contact_id = w.contact_id "
-        f"AND r.kind = :kind AND r.cause = {said['cause']}",
-        kind=said["kind"],
+        f"AND r.kind = :record AND r.cause = {said['cause']}",
+        record=said["kind"],
     )
     batch.move(version, pc, said["targets"]["next"])

@@ -24,6 +24,9 @@ MODULES: Mapping[str, str] = {
     "moment": "moment",
     "schedule": "schedule",
     "message": "message",
+    "survey": "survey",
+    "arrives": "geofence",
+    "leaves": "geofence",
     "record": "record",
     "manual": "manual",
 }

@@ -18,7 +18,7 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
     """How it must change, as SQL over `f`."""
     assert isinstance(trigger, FieldTrigger)  # noqa: S101 - the kind says so
     asked = ["f.old IS NOT f.new"]
-    kind = compiler.project.settings.field_types[trigger.field]
+    kind = compiler.project.field_types[trigger.field]
     if trigger.to is not None:
         asked.append(f"f.new = {value_sql(trigger.to, kind, compiler.scope)}")
     if trigger.from_ is not None:

@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.language.times import Rate
-from flowctl.lint.bounds import ALL, SENDS_SHOWN_MAX, told
+from flowctl.lint.bounds import ALL, SENDS_TOLD, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,17 +97,17 @@ def check(context: Context) -> Iterator[Problem]:
             if channel == ALL and len(channels) == 1 and set(channels) <= reported:
                 continue
             found = pressure.bound(channels)
-            if exceeded := _exceeded(found, rates):
+            told_max = max(SENDS_TOLD, *(rate.count + 1 for rate in rates))
+            if exceeded := _exceeded(found, rates, told_max):
                 reported.add(channel)
-                yield _finding(journey, channel, found, exceeded, is_cap=is_cap)
+                yield _finding(journey, channel, found, exceeded, told_max, is_cap=is_cap)
 
 
-def _exceeded(found: Bound, rates: Sequence[Rate]) -> list[Rate]:
+def _exceeded(found: Bound, rates: Sequence[Rate], told_max: int) -> list[Rate]:
     """The windows that can hold more than they should."""
-    largest = max(rate.count for rate in rates)
     if not found.can_exceed(min(rate.count for rate in rates)) or found.is_unbounded:
         return []
-    return [rate for rate in rates if found.most(rate.per.elapsed_ms, largest + 1) > rate.count]
+    return [rate for rate in rates if found.most(rate.per.elapsed_ms, told_max) > rate.count]
 
 
 def _measures(context: Context, used: Sequence[str]) -> Iterator[tuple[str, Sequence[str], Sequence[Rate], bool]]:
@@ -127,13 +127,16 @@ def _measures(context: Context, used: Sequence[str]) -> Iterator[tuple[str, Sequ
         yield ALL, uncapped, BUDGETS[ALL], False
 
 
-def _finding(journey: Journey, channel: str, found: Bound, exceeded: Sequence[Rate], *, is_cap: bool) -> Problem:
+def _finding(
+    journey: Journey, channel: str, found: Bound, exceeded: Sequence[Rate], told_max: int, *, is_cap: bool
+) -> Problem:
     rate = exceeded[0]
-    count = found.most(rate.per.elapsed_ms, SENDS_SHOWN_MAX + 1)
-    shown = f"more than {SENDS_SHOWN_MAX}" if count > SENDS_SHOWN_MAX else str(count)
+    count = found.most(rate.per.elapsed_ms, told_max)
+    shown = f"{count} or more" if count == told_max else str(count)
     measure = "cap" if is_cap else "default budget"
     way = found.witness(rate.count + 1)
     over, first = way[-1].node, way[0].node
+    nth = f"number {len(way)}" if len(way) > rate.count else "one of them, in each run"
     each = f" for each `{found.key}`" if found.key else ""
     also = [f"also over: {one.count + 1} or more in {one.per} ({measure} {one.count})" for one in exceeded[1:]]
     step = over.instruction.step if over.instruction is not None else None
@@ -144,7 +147,7 @@ def _finding(journey: Journey, channel: str, found: Bound, exceeded: Sequence[Ra
         severity=SEVERITY if is_cap else WORST,
         message=f"one contact can be sent {shown} marketing {_NAMES.get(channel, channel)} in {rate.per}{each} ({measure} {rate.count})",
         place=over.place,
-        label=f"number {rate.count + 1}" + (", held back here" if is_cap else ""),
+        label=nth + (", held back here" if is_cap else ""),
         related=related,
         detail=(*told(way, journey.name), *also),
         help=_help(over.name, found, channel, is_cap=is_cap),

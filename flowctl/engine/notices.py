@@ -1,0 +1,164 @@
+"""Sends alerts to the own people by the e-mail channel: at most once, past consent, caps and quiet hours, for they are no marketing."""
+
+from __future__ import annotations
+
+import html as markup
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flowctl.channels.address import NotAnAddress, wire_address
+from flowctl.channels.channel import Letter
+from flowctl.engine import mime
+from flowctl.failure import Failure
+from flowctl.store.database import transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from flowctl.channels.channel import Channel, Receipt
+    from flowctl.engine.runtime import Runtime
+    from flowctl.store.database import Store
+
+READY, TRANSMITTING, SENT, FAILED, IN_DOUBT = range(5)
+ROWS_MAX = 500  # a tick; more than this is nobody's inbox
+ATTEMPTS_MAX = 8
+BACKOFF_MS = 60_000  # doubled at each attempt
+SUBJECT_CHARS_MAX = 120
+_STATE_OF = {"sent": SENT, "failed": FAILED, "in_doubt": IN_DOUBT}
+
+
+@dataclass(kw_only=True)
+class Noticed:
+    """What sending alerts did."""
+
+    sent: int = 0
+    failed: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Notice:
+    id: int
+    recipient: str
+    owner: str | None
+    text: str
+    attempts: int
+    about: str  # the contact and the workflow, in words
+
+
+def send_notices(
+    store: Store, runtime: Runtime, channels: Callable[[str], Channel], clock: Callable[[], int]
+) -> Noticed:
+    """Everything that is ready. What an earlier process was transmitting may have arrived and is not sent again."""
+    connection = store.connection
+    done = Noticed()
+    with transaction(connection):
+        connection.execute(
+            f"UPDATE notices SET state = {IN_DOUBT}, settled_at = ?, reply = 'the process ended while it was transmitting' "  # noqa: S608
+            f"WHERE state = {TRANSMITTING}",
+            (clock(),),
+        )
+    waiting = _waiting(connection, clock())
+    if not waiting:
+        return done
+    try:
+        line = channels("email").open()
+    except (Failure, KeyError) as failure:
+        done.refusals["email"] = str(failure)
+        with transaction(connection):
+            connection.execute("UPDATE notices SET ready_at = ? WHERE ready_at <= ?", (clock() + BACKOFF_MS, clock()))
+        return done
+    try:
+        for notice in waiting:
+            receipt = _send(store, runtime, line, notice, clock)
+            if receipt is not None and receipt.opens_breaker:
+                done.refusals["email"] = receipt.reply
+                break
+            done.sent += receipt is not None and receipt.outcome == "sent"
+            done.failed += receipt is None or receipt.outcome == "failed"
+    finally:
+        line.close()
+    return done
+
+
+def _waiting(connection: sqlite3.Connection, now: int) -> list[_Notice]:
+    rows = connection.execute(
+        "SELECT n.id, n.recipient, n.owner, n.text, n.attempts, coalesce(c.key, c.email, '#' || c.id), v.workflow "
+        "FROM notices n JOIN contacts c ON c.id = n.contact_id JOIN workflow_versions v ON v.id = n.version_id "
+        f"WHERE n.ready_at <= ? ORDER BY n.id LIMIT {ROWS_MAX}",
+        (now,),
+    )
+    return [
+        _Notice(
+            id=row[0], recipient=row[1], owner=row[2], text=row[3], attempts=row[4], about=f"contact {row[5]}, workflow {row[6]}"
+        )
+        for row in rows
+    ]
+
+
+def _send(store: Store, runtime: Runtime, line: Any, notice: _Notice, clock: Callable[[], int]) -> Receipt | None:
+    """One alert; None where no letter can be made of it."""
+    connection = store.connection
+    try:
+        letter = _letter(store.uuid, runtime.said, notice, clock())
+    except (NotAnAddress, UnicodeError) as fault:
+        with transaction(connection):
+            _settle(connection, notice, FAILED, str(fault), clock())
+        return None
+
+    def commit() -> bool:
+        with transaction(connection):
+            return bool(
+                connection.execute(
+                    f"UPDATE notices SET state = {TRANSMITTING}, ready_at = NULL, attempts = attempts + 1 "  # noqa: S608
+                    f"WHERE id = ? AND state = {READY}",
+                    (notice.id,),
+                ).rowcount
+            )
+
+    receipt: Receipt = line.transmit(letter, commit)
+    with transaction(connection):
+        if receipt.outcome in _STATE_OF:
+            _settle(connection, notice, _STATE_OF[receipt.outcome], receipt.reply, clock())
+        elif not receipt.fenced:
+            _retry(connection, notice, receipt, clock())
+    return receipt
+
+
+def _settle(connection: sqlite3.Connection, notice: _Notice, state: int, reply: str, now: int) -> None:
+    connection.execute(
+        "UPDATE notices SET state = ?, ready_at = NULL, settled_at = ?, reply = ? WHERE id = ?", (state, now, reply, notice.id)
+    )
+
+
+def _retry(connection: sqlite3.Connection, notice: _Notice, receipt: Receipt, now: int) -> None:
+    """Later; it costs an attempt only where the fault is the letter's own."""
+    own = not receipt.opens_breaker
+    if own and notice.attempts + 1 >= ATTEMPTS_MAX:
+        _settle(connection, notice, FAILED, receipt.reply, now)
+        return
+    connection.execute(
+        f"UPDATE notices SET state = {READY}, ready_at = ?, attempts = ?, reply = ? WHERE id = ?",  # noqa: S608
+        (now + (BACKOFF_MS << notice.attempts), notice.attempts + own, receipt.reply, notice.id),
+    )
+
+
+def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int) -> Letter:
+    name, sender_address = said["notices_from"]
+    sender, recipient = wire_address(sender_address), wire_address(notice.recipient)
+    key = f"notice-{notice.id}-{store_uuid[:8]}"
+    first = next((line.strip() for line in notice.text.splitlines() if line.strip()), "alert")
+    to = f"For {notice.owner}: " if notice.owner and "@" not in notice.owner else ""
+    subject = mime.encoded_value(f"[{said['project']}] {to}{first}"[:SUBJECT_CHARS_MAX])
+    text = f"{notice.text.rstrip()}\n\n-- \n{notice.about}\n"
+    html = f'<p style="white-space:pre-wrap">{markup.escape(text)}</p>'
+    text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
+    encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
+    shape = mime.skeleton(name=name, address=sender, reply_to=None, marketing=False, encodings=encodings)
+    message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
+    headers = [("To", recipient), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
+    payload = shape.filled(mime.header_lines(headers), text_bytes, html_bytes)
+    return Letter(
+        key=key, message_id=message_id, channel="email", sender=sender, recipient=recipient, payload=payload, marketing=False
+    )
