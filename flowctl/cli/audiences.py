@@ -35,7 +35,9 @@ def list_(ctx: typer.Context, as_json: Json = False) -> int:
     with opened(invocation(ctx)) as store:
         found = audiences(store.connection)
     if as_json:
-        render.document("audiences", {"audiences": [{**asdict(each), "changed_at": iso(each.changed_at)} for each in found]})
+        render.document(
+            "audiences", {"audiences": [{**asdict(each), "changed_at": iso(each.changed_at)} for each in found]}
+        )
         return 0
     rows = [(each.name, each.members, iso(each.changed_at)) for each in found]
     render.table(["audience", "members", "last joined"], rows, right=["members"])

@@ -51,7 +51,8 @@ def list_(
     ctx: typer.Context,
     kind: Annotated[str, typer.Option("--kind", metavar="RECORD", help="Only these.", show_default=False)] = "",
     contact: Annotated[
-        str, typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False)
+        str,
+        typer.Option("--contact", metavar="X", help="Key, e-mail address, phone number or #id.", show_default=False),
     ] = "",
     limit: Annotated[int, typer.Option("--limit", help="At most so many rows.", min=1)] = 100,
     json: JsonOption = False,
@@ -67,7 +68,8 @@ def list_(
         render.document("records", {"records": [{**asdict(each), "at": iso(each.at)} for each in found]})
         return 0
     rows = [
-        (each.id, each.kind, each.key, each.contact, iso(each.at), each.workflow or "imported", _told(each.values)) for each in found
+        (each.id, each.kind, each.key, each.contact, iso(each.at), each.workflow or "imported", _told(each.values))
+        for each in found
     ]
     render.table(["id", "record", "key", "contact", "at", "workflow", "values"], rows, right=["id"])
     return 0
@@ -118,6 +120,8 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -49,7 +49,16 @@ def list_(
         return 0
     columns = ["id", "state", "until", "team", "contact", "title", "outcomes", "workflow"]
     table = [
-        (each.id, each.state, iso(each.until_at), each.team, each.contact, each.title, each.outcome or ", ".join(each.outcomes), each.workflow)
+        (
+            each.id,
+            each.state,
+            iso(each.until_at),
+            each.team,
+            each.contact,
+            each.title,
+            each.outcome or ", ".join(each.outcomes),
+            each.workflow,
+        )
         for each in found
     ]
     render.table(columns, table, right=["id"])
@@ -59,9 +68,14 @@ def list_(
 @app.command("done")
 def done_(
     ctx: typer.Context,
-    task: Annotated[int, typer.Argument(metavar="ID", help="Of the task, as `tasks list` shows it.", show_default=False)],
+    task: Annotated[
+        int, typer.Argument(metavar="ID", help="Of the task, as `tasks list` shows it.", show_default=False)
+    ],
     outcome: Annotated[
-        str, typer.Option("--outcome", metavar="WORD", help="One of the task's; needed where it has several.", show_default=False)
+        str,
+        typer.Option(
+            "--outcome", metavar="WORD", help="One of the task's; needed where it has several.", show_default=False
+        ),
     ] = "",
 ) -> int:
     """Say that a task is done, and how it went; the contact goes on at the next tick."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine import scores, scoring
@@ -16,7 +17,7 @@ from flowctl.engine.conditions.scope import ENTRY, Scope
 from flowctl.engine.localtime import instant, refresh_zones
 from flowctl.engine.observe import judge_in_full, make_indexes, start_cursors
 from flowctl.engine.refusals import refusals
-from flowctl.engine.runtime import Entrance, Judged
+from flowctl.engine.runtime import COMPILER, Entrance, Judged
 from flowctl.engine.segments import Probe, SegmentPlan
 from flowctl.engine.steps import kind_of as step_kind
 from flowctl.engine.templates import prepare
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
     from flowctl.store.database import Store
 
-COMPILER = 1  # counts up when what is compiled changes its shape
+LAYOUT = 1  # counts up when the same workflow gets other positions: its contacts in flight then keep the old program
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
 # What follows the newest release rather than the version that somebody entered (language.md, "paused").
 _UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation"}
@@ -129,7 +130,7 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
             project=project, scope=own, message_ids=scope.messages, channel_ids=scope.channels, zone_name=zone_name, workflow=name, problems=problems
         )
         program = _program(workflow, compiler)
-        programs[name] = (_digest(workflow, program), program)
+        programs[name] = (_digest(workflow), program)
         entrances[name] = _entrance(workflow, compiler)
     runtime = {
         "project": settings.project,
@@ -386,12 +387,9 @@ def _pressure(project: Project) -> dict[str, Any]:
     return {"windows": windows, "on_cap": pressure.on_cap}
 
 
-def _digest(workflow: Workflow, program: Mapping[str, Any]) -> str:
-    """Of what is pinned: the workflow but for what follows the newest release, and what it compiles to but for lines and columns."""
-    said = workflow.model_dump_json(by_alias=True, exclude=_UNPINNED)
-    bare = [{key: value for key, value in step.items() if key not in ("line", "column")} for step in program["instructions"]]
-    ends = [{**judged, "line": 0} for judged in (program["goal"] or {}, *program["exits"])]
-    return _hash(json.dumps([said, bare, ends, COMPILER], sort_keys=True))
+def _digest(workflow: Workflow) -> str:
+    """Of what is pinned: what the workflow says but for what follows the newest release, and how it is laid out."""
+    return _hash(json.dumps([workflow.model_dump_json(by_alias=True, exclude=_UNPINNED), LAYOUT]))
 
 
 def _hash(text: str) -> str:
@@ -465,6 +463,42 @@ def _late_goals(connection: sqlite3.Connection) -> list[int]:
     """Versions whose goal has a `within`: it may be met after the journey ended."""
     rows = connection.execute("SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL")
     return [version_id for (version_id,) in rows]
+
+
+def recompile(connection: sqlite3.Connection, now: int) -> None:
+    """Compile the newest release and the versions in flight anew from their stored files: another flowctl had compiled them.
+
+    Raises:
+        ProblemsFound: this flowctl no longer takes the files.
+    """
+    with transaction(connection):
+        release_id, files = connection.execute("SELECT id, files FROM releases ORDER BY id DESC LIMIT 1").fetchone()
+        compiled = _compiled_again(connection, files, now)
+        newest = dict(connection.execute("SELECT workflow, version_id FROM workflow_states WHERE version_id IS NOT NULL"))
+        for name, entrance in compiled.entrances.items():
+            entrance["version_id"] = newest[name]
+            connection.execute("UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(compiled.programs[name][1]), newest[name]))
+        older = connection.execute(
+            "SELECT v.id, v.workflow, r.files FROM workflow_versions v JOIN releases r ON r.id = v.release_id "
+            "WHERE v.id IN (SELECT version_id FROM enrollments WHERE ended_at IS NULL) AND v.release_id != ?",
+            (release_id,),
+        ).fetchall()
+        for version_id, workflow, texts in older:
+            program = _compiled_again(connection, texts, now).programs[workflow][1]
+            connection.execute("UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(program), version_id))
+        runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
+        connection.execute("UPDATE releases SET runtime = ?, compiler = ? WHERE id = ?", (json.dumps(runtime), COMPILER, release_id))
+
+
+def _compiled_again(connection: sqlite3.Connection, files: str, now: int) -> Compiled:
+    from flowctl.project.load import load_texts  # noqa: PLC0415 - reading files is not what an apply of a read project needs
+
+    project = load_texts(json.loads(files), Path())
+    compiled = compile_project(connection, project, now)
+    faults = [*project.errors, *compiled.problems]
+    if faults:
+        raise ProblemsFound(faults)
+    return compiled
 
 
 def _judge_segments(connection: sqlite3.Connection, project: Project, compiled: Compiled, now: int) -> None:

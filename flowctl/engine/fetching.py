@@ -54,7 +54,9 @@ def fetch_waiting(
     while rows := _waiting(connection, runtime, now):
         down = {service for service, count in failures.items() if count >= DOWN_AFTER}
         asked = [row for row in rows if row.service not in down]
-        answers = [_Answer(row=row, json=None, reason="the service is down", again=True) for row in rows if row.service in down]
+        answers = [
+            _Answer(row=row, json=None, reason="the service is down", again=True) for row in rows if row.service in down
+        ]
         answers += _ask(runtime, asked, get)
         for answer in answers:
             count = failures.get(answer.row.service, 0)
@@ -72,7 +74,9 @@ def take_samples(connection: sqlite3.Connection, now: int) -> int:
             "AND ended_at IS NULL AND due_at IS NULL",
             (now,),
         ).rowcount
-        connection.execute("UPDATE fetches SET state = 3, ready_at = NULL, settled_at = ? WHERE ready_at IS NOT NULL", (now,))
+        connection.execute(
+            "UPDATE fetches SET state = 3, ready_at = NULL, settled_at = ? WHERE ready_at IS NOT NULL", (now,)
+        )
     return woken
 
 
@@ -87,11 +91,12 @@ def _waiting(connection: sqlite3.Connection, runtime: Runtime, now: int) -> list
     resting = [version.id for version in runtime.versions.in_flight() if not runtime.runs(version.workflow)]
     rows = connection.execute(
         "SELECT id, enrollment_id, service, path, save_as, attempts FROM fetches WHERE ready_at <= ? "
-        f"AND version_id NOT IN ({', '.join(map(str, resting))}) ORDER BY ready_at, id LIMIT {ROWS_MAX}",  # noqa: S608 - numbers
+        f"AND version_id NOT IN ({', '.join(map(str, resting))}) ORDER BY ready_at, id LIMIT {ROWS_MAX}",
         (now,),
     )
     return [
-        _Row(id=row[0], enrollment_id=row[1], service=row[2], path=row[3], save_as=row[4], attempts=row[5]) for row in rows
+        _Row(id=row[0], enrollment_id=row[1], service=row[2], path=row[3], save_as=row[4], attempts=row[5])
+        for row in rows
     ]
 
 
@@ -145,6 +150,6 @@ def _settle(connection: sqlite3.Connection, runtime: Runtime, answer: _Answer, n
     path = literal(f'$."{row.save_as}"')
     saved = "" if answer.json is None else f", data = json_set(coalesce(data, '{{}}'), {path}, json(:answer))"
     return connection.execute(
-        f"UPDATE enrollments SET due_at = :now{saved} WHERE id = :id AND ended_at IS NULL",  # noqa: S608 - a name of the language
+        f"UPDATE enrollments SET due_at = :now{saved} WHERE id = :id AND ended_at IS NULL",
         {"now": now, "id": row.enrollment_id, "answer": answer.json},
     ).rowcount

@@ -55,7 +55,7 @@ def send_notices(
     done = Noticed()
     with transaction(connection):
         connection.execute(
-            f"UPDATE notices SET state = {IN_DOUBT}, settled_at = ?, reply = 'the process ended while it was transmitting' "  # noqa: S608
+            f"UPDATE notices SET state = {IN_DOUBT}, settled_at = ?, reply = 'the process ended while it was transmitting' "
             f"WHERE state = {TRANSMITTING}",
             (clock(),),
         )
@@ -91,7 +91,12 @@ def _waiting(connection: sqlite3.Connection, now: int) -> list[_Notice]:
     )
     return [
         _Notice(
-            id=row[0], recipient=row[1], owner=row[2], text=row[3], attempts=row[4], about=f"contact {row[5]}, workflow {row[6]}"
+            id=row[0],
+            recipient=row[1],
+            owner=row[2],
+            text=row[3],
+            attempts=row[4],
+            about=f"contact {row[5]}, workflow {row[6]}",
         )
         for row in rows
     ]
@@ -111,7 +116,7 @@ def _send(store: Store, runtime: Runtime, line: Any, notice: _Notice, clock: Cal
         with transaction(connection):
             return bool(
                 connection.execute(
-                    f"UPDATE notices SET state = {TRANSMITTING}, ready_at = NULL, attempts = attempts + 1 "  # noqa: S608
+                    f"UPDATE notices SET state = {TRANSMITTING}, ready_at = NULL, attempts = attempts + 1 "
                     f"WHERE id = ? AND state = {READY}",
                     (notice.id,),
                 ).rowcount
@@ -128,7 +133,8 @@ def _send(store: Store, runtime: Runtime, line: Any, notice: _Notice, clock: Cal
 
 def _settle(connection: sqlite3.Connection, notice: _Notice, state: int, reply: str, now: int) -> None:
     connection.execute(
-        "UPDATE notices SET state = ?, ready_at = NULL, settled_at = ?, reply = ? WHERE id = ?", (state, now, reply, notice.id)
+        "UPDATE notices SET state = ?, ready_at = NULL, settled_at = ?, reply = ? WHERE id = ?",
+        (state, now, reply, notice.id),
     )
 
 
@@ -139,7 +145,7 @@ def _retry(connection: sqlite3.Connection, notice: _Notice, receipt: Receipt, no
         _settle(connection, notice, FAILED, receipt.reply, now)
         return
     connection.execute(
-        f"UPDATE notices SET state = {READY}, ready_at = ?, attempts = ?, reply = ? WHERE id = ?",  # noqa: S608
+        f"UPDATE notices SET state = {READY}, ready_at = ?, attempts = ?, reply = ? WHERE id = ?",
         (now + (BACKOFF_MS << notice.attempts), notice.attempts + own, receipt.reply, notice.id),
     )
 
@@ -160,5 +166,11 @@ def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int) ->
     headers = [("To", recipient), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
     payload = shape.filled(mime.header_lines(headers), text_bytes, html_bytes)
     return Letter(
-        key=key, message_id=message_id, channel="email", sender=sender, recipient=recipient, payload=payload, marketing=False
+        key=key,
+        message_id=message_id,
+        channel="email",
+        sender=sender,
+        recipient=recipient,
+        payload=payload,
+        marketing=False,
     )

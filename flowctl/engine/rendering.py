@@ -64,7 +64,7 @@ class Templates:
 
     def _slot(self, said: dict[str, Any]) -> str:
         self.found.append(said)
-        return f"(SELECT r.value FROM rendered r WHERE r.eid = w.eid AND r.slot = {len(self.found) - 1})"  # noqa: S608 - a number
+        return f"(SELECT r.value FROM rendered r WHERE r.eid = w.eid AND r.slot = {len(self.found) - 1})"
 
     def _check(self, model: Model, source: str, key: str | None) -> None:
         from jinja2 import TemplateError, meta  # noqa: PLC0415 - only where there are templates
@@ -96,7 +96,7 @@ def fill(batch: Batch, version: Version, pc: int, templates: list[dict[str, Any]
     batch.execute(_CREATE)
     batch.execute("DELETE FROM rendered")
     rows = batch.connection.execute(
-        f"SELECT w.eid, w.contact_id, w.at, w.trigger, w.data FROM work w WHERE {HERE}{where}",  # noqa: S608 - our own
+        f"SELECT w.eid, w.contact_id, w.at, w.trigger, w.data FROM work w WHERE {HERE}{where}",
         batch.here(version, pc),
     ).fetchall()
     zone = _zone_name(batch, version)
@@ -111,7 +111,7 @@ def fill(batch: Batch, version: Version, pc: int, templates: list[dict[str, Any]
             "INSERT INTO rendered VALUES (?, ?, ?)", [(eid, slot, value) for slot, value in values.items()]
         )
     for fault in sorted(faults):
-        mine = f" AND w.eid IN (SELECT r.eid FROM rendered r WHERE r.slot = {_FAULT} AND r.value = :reason)"  # noqa: S608 - a number
+        mine = f" AND w.eid IN (SELECT r.eid FROM rendered r WHERE r.slot = {_FAULT} AND r.value = :reason)"
         batch.end(version, pc, FAILED, fault, where=mine)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from flowctl.engine.segments import SegmentPlan
 
+COMPILER = 1  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
 ACTIVE, COMPLETED, EXITED, FAILED, GOAL = range(5)
 READY, CLAIMED, TRANSMITTING, SENT, REFUSED, IN_DOUBT, SKIPPED, CANCELLED = range(8)
 KIND = {

@@ -12,7 +12,7 @@ from flowctl.engine.enrol import enrol, waiting
 from flowctl.engine.finish import conditions, judge_changed, judge_fresh, wake, watched
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.observe import advance_cursors, new_facts, observe
-from flowctl.engine.runtime import load
+from flowctl.engine.runtime import COMPILER, load
 from flowctl.engine.scoring import Scoring
 from flowctl.engine.segments import Probe
 from flowctl.engine.triggers import Look
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minutes
 LOOKS_MAX = 200  # looks at one instant: scores and segments may move each other, and without end only by a slip
+# Whether somebody is about to enter or due.
+_UNFINISHED = "SELECT EXISTS (SELECT 1 FROM entries) OR EXISTS (SELECT 1 FROM enrollments WHERE due_at <= ?)"
 ROUNDS_MAX = 100  # steps and deliveries may make new facts; more rounds than this is a cycle
 
 
@@ -76,6 +78,7 @@ def tick(
     from flowctl.engine.adapters import channel_maker  # noqa: PLC0415 - only where none are handed in
 
     with exclusive(store):
+        _recompile(store.connection, clock() if clock else now or 0)
         runtime = load(store.connection)
         if runtime is None:
             message = "nothing was applied to this store yet"
@@ -86,6 +89,15 @@ def tick(
         read_clock = clock or (lambda: fixed)
         made = channel_maker(runtime) if channels is None else channels.__getitem__
         return _Tick(store, runtime, made, read_clock, slice_ms, on_delivery).run()
+
+
+def _recompile(connection: sqlite3.Connection, now: int) -> None:
+    """After an upgrade of flowctl, make what it compiled before anew; else one small look."""
+    row = connection.execute("SELECT compiler FROM releases ORDER BY id DESC LIMIT 1").fetchone()
+    if row is not None and row[0] != COMPILER:
+        from flowctl.engine.apply import recompile  # noqa: PLC0415 - models and YAML, which a tick does without
+
+        recompile(connection, now)
 
 
 class _Tick:
@@ -120,6 +132,9 @@ class _Tick:
             # A clock that jumped back: time stands still until it has caught up, so that nothing happens twice.
             self._report.clock_behind_ms = last - now
             now = last
+        if _cursor(self._connection, "finished") < last:
+            # An earlier tick died in this slice: it is finished as of then, or conditions would be asked of a later world.
+            self._slice(last)
         for end in self._ends(last, now):
             self._slice(end)
         for _ in range(ROUNDS_MAX):
@@ -176,6 +191,7 @@ class _Tick:
             crash.point("advanced")
             new = advanced.facts > 0 or entered > 0
             if not (new or advanced.rows or fetched or (consumed and waiting(self._connection))):
+                self._finish(end)
                 return
         # A cycle without time. Everybody else must not wait for it: it goes on where it stopped, at the next slice.
         self._report.unfinished += 1
@@ -201,9 +217,18 @@ class _Tick:
             self._collect(Look(connection=connection, t0=start, t1=end, events_to=events_to, transitions_from=transitions_from))
             advance_cursors(connection)
             connection.execute("UPDATE cursors SET value = max(value, ?) WHERE name = 'tick'", (end,))
+            if not (facts.more or scored or connection.execute(_UNFINISHED, (end,)).fetchone()[0]):
+                self._finish(end)  # most slices: no transaction of its own
         crash.point("observed")
         # What was scored is a change of a field, for the next look at the same instant.
         return facts.more or scored > 0
+
+    def _finish(self, end: int) -> None:
+        if _cursor(self._connection, "finished") < end:
+            with transaction(self._connection):
+                self._connection.execute(
+                    "INSERT INTO cursors (name, value) VALUES ('finished', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (end,)
+                )
 
     def _collect(self, look: Look) -> None:
         for entrance in self._runtime.entrances:

@@ -62,7 +62,11 @@ def get_json(service: Service, path: str) -> str:
         parts = _split(url)
         own = _origin(parts) == _origin(origin)
         # Secrets stay with the service they belong to.
-        headers = {**(service.headers if own else {}), "Accept": "application/json", "User-Agent": f"flowctl/{__version__}"}
+        headers = {
+            **(service.headers if own else {}),
+            "Accept": "application/json",
+            "User-Agent": f"flowctl/{__version__}",
+        }
         status, reply = _exchange(parts, headers, end, private=service.private)
         if status not in _REDIRECTS:
             return _judged(status, reply)
@@ -144,7 +148,9 @@ def _connected(parts: SplitResult, end: float, *, private: bool) -> http.client.
     connection = http.client.HTTPConnection(host, port, timeout=left_s)
     raw = socket.create_connection((addresses[0], port), timeout=left_s)
     try:
-        connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if scheme == "https" else raw
+        connection.sock = (
+            ssl.create_default_context().wrap_socket(raw, server_hostname=host) if scheme == "https" else raw
+        )
     except BaseException:
         raw.close()
         raise

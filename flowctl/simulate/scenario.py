@@ -20,7 +20,8 @@ from flowctl.engine.tick import tick
 from flowctl.failure import Failure, UsageFailure
 from flowctl.language.durations import Duration
 from flowctl.simulate.expectations import Actual, Mismatch, mismatches
-from flowctl.store import consents, contacts, coupons, events, statuses, surveys
+from flowctl.simulate.office import Office
+from flowctl.store import consents, contacts, coupons, events, statuses, surveys, tasks
 from flowctl.store.casting import CastError, Kind, cast
 from flowctl.store.database import open_store, transaction
 
@@ -121,6 +122,9 @@ class _Story:
 
     def run(self) -> Outcome:
         self._contact = self._set_up()
+        office = Office(
+            connection=self._connection, contact_id=self._contact, scenario=self._scenario, start=self._start, zone=self._zone
+        )
         since = 0
         for at, thing in self._points():
             self._live_until(at)
@@ -132,6 +136,7 @@ class _Story:
             self._wrong += mismatches(
                 self._project, self._scenario, expectation, actual, start=self._start, zone=self._zone
             )
+            self._wrong += office.mismatches(expectation)
             if expectation.sends is not None:
                 since = actual.last_outbox
         self._remember()
@@ -265,6 +270,8 @@ class _Story:
                     now=at,
                     inputs=self._scenario.inputs,
                 )
+            elif fact.task is not None:
+                self._act(fact, at)
             else:
                 self._status(fact, at)
         self._now = at - 1  # the next look is at this very instant
@@ -286,6 +293,21 @@ class _Story:
         )
         if name in surveys.EVENTS:
             surveys.record(self._connection, newest)
+
+    def _act(self, fact: Fact, at: int) -> None:
+        """A person does the contact's most urgent task."""
+        still = tasks.tasks(self._connection, contact_id=self._contact, limit=1)
+        try:
+            if not still:
+                expected, found = "an open task", "none"
+            elif fact.task not in still[0].outcomes:
+                expected, found = f"task {still[0].title!r}: {', '.join(still[0].outcomes)}", f"task: {fact.task}"
+            else:
+                tasks.done(self._connection, still[0].id, fact.task, now=at)
+                return
+        except Failure as failure:
+            expected, found = "an open task", failure.message
+        self._wrong.append(Mismatch(place=fact.place_of("task"), expected=expected, found=found))
 
     def _status(self, fact: Fact, at: int) -> None:
         for word in ("opened", "clicked", "bounced", "delivered", "dismissed"):

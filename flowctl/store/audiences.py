@@ -34,7 +34,9 @@ class HashedMember:
 
 def audiences(connection: sqlite3.Connection) -> list[AudienceCount]:
     """Every audience somebody is in, by name."""
-    rows = connection.execute("SELECT audience, count(*), max(since) FROM audience_members GROUP BY audience ORDER BY audience")
+    rows = connection.execute(
+        "SELECT audience, count(*), max(since) FROM audience_members GROUP BY audience ORDER BY audience"
+    )
     return [AudienceCount(name=name, members=members, changed_at=at) for name, members, at in rows]
 
 
@@ -48,13 +50,15 @@ def hashed_members(connection: sqlite3.Connection, audience: str) -> Iterator[Ha
     if audience not in known:
         near = get_close_matches(audience, known, n=1)
         message = f"nobody is in an audience `{audience}`"
-        raise UsageFailure(message, help=f"did you mean `{near[0]}`?" if near else "`flowctl audiences list` shows them")
+        raise UsageFailure(
+            message, help=f"did you mean `{near[0]}`?" if near else "`flowctl audiences list` shows them"
+        )
     free = (
         "NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = c.id AND s.channel = '{0}') AND NOT EXISTS "
         "(SELECT 1 FROM consents k WHERE k.contact_id = c.id AND k.channel = '{0}' AND k.purpose = 'marketing' AND k.granted = 0)"
     )
     rows = connection.execute(
-        f"SELECT CASE WHEN {free.format('email')} THEN c.email END, CASE WHEN {free.format('sms')} THEN c.phone END, c.country "  # noqa: S608
+        f"SELECT CASE WHEN {free.format('email')} THEN c.email END, CASE WHEN {free.format('sms')} THEN c.phone END, c.country "
         "FROM audience_members m JOIN contacts c ON c.id = m.contact_id WHERE m.audience = ? ORDER BY c.id",
         (audience,),
     )

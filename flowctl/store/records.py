@@ -62,7 +62,7 @@ class Plan:
 
 def declared(runtime: Mapping[str, Any]) -> Kinds:
     """The kinds of a release, with the built-in ones."""
-    said: Mapping[str, Mapping[str, Any]] = {**dict.fromkeys(BUILT_IN, {}), **runtime.get("records", {})}
+    said: Mapping[str, Mapping[str, Any]] = {**{name: {} for name in BUILT_IN}, **runtime.get("records", {})}
     return {
         kind: {name: Kind(type=each["type"], values=tuple(each.get("values") or ())) for name, each in fields.items()}
         for kind, fields in said.items()
@@ -94,7 +94,9 @@ def records(
         {"kind": kind, "contact": contact_id, "limit": -1 if limit is None else limit},
     )
     return (
-        Record(id=row[0], kind=row[1], key=row[2], contact=row[3], at=row[4], workflow=row[5], values=json.loads(row[6]))
+        Record(
+            id=row[0], kind=row[1], key=row[2], contact=row[3], at=row[4], workflow=row[5], values=json.loads(row[6])
+        )
         for row in rows
     )
 
@@ -139,28 +141,40 @@ class RecordImport:
     def _take(self, line: int, row: dict[str, Any]) -> None:
         name = "contact"
         try:
-            found = contacts.find(self._connection, str(row["contact"] or ""))
-            if len(found) != 1:
-                raise CastError("there is no such contact" if not found else "several contacts have this address")  # noqa: TRY301
+            contact_id = self._contact(row["contact"])
             name = "key"
-            key = self._text(row["key"])
-            if key is None:
-                raise CastError("a record that is imported needs a key")  # noqa: TRY301
+            key = self._key(row["key"])
             name = "at"
             at = self._at(row.get("at")) or self._plan.now
             values: dict[str, Any] = {}
-            for name, cell in row.items():  # noqa: B020 - names the column in the fault
+            for name, cell in row.items():
                 if name not in (*_FIXED, LEFT_OUT):
                     values[name] = _for_json(self._plan.fields.get(name), self._casts.get(name, self._text)(cell))
         except CastError as fault:
             self._failed(RowFault(line=line, column=name, value=str(row.get(name) or ""), reason=str(fault)))
             return
-        self._store(found[0], key, at, values)
+        self._store(contact_id, key, at, values)
+
+    def _contact(self, cell: Any) -> int:
+        found = contacts.find(self._connection, str(cell or ""))
+        if len(found) != 1:
+            message = "several contacts have this address" if found else "there is no such contact"
+            raise CastError(message)
+        return found[0]
+
+    def _key(self, cell: Any) -> str:
+        key: str | None = self._text(cell)
+        if key is None:
+            message = "a record that is imported needs a key"
+            raise CastError(message)
+        return key
 
     def _store(self, contact_id: int, key: str, at: int, values: dict[str, Any]) -> None:
         said = (contact_id, self._plan.kind, f"key:{key}")
         if self._plan.dry_run:
-            known = self._connection.execute("SELECT 1 FROM records WHERE contact_id = ? AND kind = ? AND cause = ?", said).fetchone()
+            known = self._connection.execute(
+                "SELECT 1 FROM records WHERE contact_id = ? AND kind = ? AND cause = ?", said
+            ).fetchone()
             new = known is None
         else:
             new = bool(

@@ -19,7 +19,7 @@ _STATE = (
     "WHEN e.ended_at IS NULL AND e.pc = t.pc AND e.at = t.at AND e.version_id = t.version_id THEN 'open' ELSE 'cancelled' END"
 )
 _SELECT = (
-    f"SELECT t.id, {_STATE} AS state, t.team, t.title, coalesce(c.key, c.email, '#' || c.id), v.workflow, t.step, t.at, t.until_at, "  # noqa: S608
+    f"SELECT t.id, {_STATE} AS state, t.team, t.title, coalesce(c.key, c.email, '#' || c.id), v.workflow, t.step, t.at, t.until_at, "
     "t.outcomes, t.outcome, t.done_at FROM tasks t JOIN enrollments e ON e.id = t.enrollment_id JOIN contacts c ON c.id = t.contact_id "
     "JOIN workflow_versions v ON v.id = t.version_id"
 )
@@ -62,7 +62,7 @@ def tasks(
 ) -> list[Task]:
     """Tasks, the most urgent first; of every state where `state` is None."""
     rows = connection.execute(
-        f"SELECT * FROM ({_SELECT} WHERE t.team = coalesce(:team, t.team) AND t.contact_id = coalesce(:contact, t.contact_id)) "  # noqa: S608
+        f"SELECT * FROM ({_SELECT} WHERE t.team = coalesce(:team, t.team) AND t.contact_id = coalesce(:contact, t.contact_id)) "
         "WHERE state = coalesce(:state, state) ORDER BY until_at, id LIMIT :limit",
         {"state": state, "team": team, "contact": contact_id, "limit": limit},
     )
@@ -84,15 +84,21 @@ def done(connection: sqlite3.Connection, task_id: int, outcome: str | None, *, n
         task = Task.from_row(row)
         chosen = _chosen(task, outcome)
         if task.state != "open" or now > task.until_at:
-            became = {"open": "timed out", "timed_out": "timed out", "done": f"done: {task.outcome}"}.get(task.state, "cancelled: its journey went on")
+            became = {"open": "timed out", "timed_out": "timed out", "done": f"done: {task.outcome}"}.get(
+                task.state, "cancelled: its journey went on"
+            )
             message = f"task {task_id} is {became}"
             raise Failure(message)
         at = max(now, task.at)
         connection.execute("UPDATE tasks SET outcome = ?, done_at = ? WHERE id = ?", (chosen, at, task_id))
         kept = {"step": f'$."{task.step}"', "outcome": chosen, "now": at, "task": task_id}
-        data = ", data = json_set(coalesce(data, '{}'), :step, json_object('outcome', :outcome))" if task.step not in ("", "input") else ""
+        data = (
+            ", data = json_set(coalesce(data, '{}'), :step, json_object('outcome', :outcome))"
+            if task.step not in ("", "input")
+            else ""
+        )
         connection.execute(
-            f"UPDATE enrollments SET due_at = min(due_at, :now){data} "  # noqa: S608 - our own
+            f"UPDATE enrollments SET due_at = min(due_at, :now){data} "
             "WHERE id = (SELECT enrollment_id FROM tasks WHERE id = :task) AND ended_at IS NULL",
             kept,
         )
@@ -106,5 +112,11 @@ def _chosen(task: Task, outcome: str | None) -> str:
         return outcome
     near = get_close_matches(outcome or "", task.outcomes, n=1)
     known = ", ".join(task.outcomes)
-    message = f"task {task.id} has no outcome {outcome!r}" if outcome is not None else f"what came of task {task.id}? say --outcome"
-    raise UsageFailure(message, help=f"did you mean `{near[0]}`? outcomes are {known}" if near else f"outcomes are {known}")
+    message = (
+        f"task {task.id} has no outcome {outcome!r}"
+        if outcome is not None
+        else f"what came of task {task.id}? say --outcome"
+    )
+    raise UsageFailure(
+        message, help=f"did you mean `{near[0]}`? outcomes are {known}" if near else f"outcomes are {known}"
+    )

@@ -9,12 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from flowctl.engine import web
+from flowctl.engine.apply import apply
 from flowctl.engine.runtime import Experiment
 from flowctl.engine.web import Service, Unfetched, get_json, is_public
+from flowctl.failure import ProblemsFound
 from flowctl.project.load import load_texts
 from tests.engine.world import MESSAGES, SETTINGS, World, at, refusals, workflow
 
-FETCH = "fetch: {service: shop, path: '/reco/{{ contact.key }}?name={{ contact.first_name }}', save_as: reco, on_error: %s}"
+FETCH = (
+    "fetch: {service: shop, path: '/reco/{{ contact.key }}?name={{ contact.first_name }}', save_as: reco, on_error: %s}"
+)
 STEPS = f"- {FETCH % 'exit'}\n- if: {{data: {{reco.count: {{gt: 1}}}}}}\n  then: [{{set: {{first_name: '{{{{ data.reco.title }}}}'}}}}]\n- wait: 1d"
 
 
@@ -62,7 +66,10 @@ def site():
 
 def world_of(site, steps=STEPS, people="ana", private="true", retries=1, **service):
     more = "".join(f", {key}: {value}" for key, value in service.items())
-    settings = SETTINGS + f"services: {{shop: {{url: '{site.url}', private: {private}, retries: {retries}, timeout: 2s{more}}}}}\n"
+    settings = (
+        SETTINGS
+        + f"services: {{shop: {{url: '{site.url}', private: {private}, retries: {retries}, timeout: 2s{more}}}}}\n"
+    )
     world = World(workflow("w", steps=steps), settings=settings)
     for key in people.split():
         world.contact(key, first_name=key.title())
@@ -173,10 +180,11 @@ def sampled(site, **more):
 def test_an_experiment_takes_the_sample_and_never_the_network(site):
     made = sampled(site)
     assert not made.errors
-    world = World(settings=SETTINGS)
-    from flowctl.engine.apply import apply
-
-    for said, name, state in (({}, "Sample", "active"), ({"shop": {"count": 9, "title": "Own"}}, "Own", "active"), ({"shop": None}, "Ana", "exited")):
+    for said, name, state in (
+        ({}, "Sample", "active"),
+        ({"shop": {"count": 9, "title": "Own"}}, "Own", "active"),
+        ({"shop": None}, "Ana", "exited"),
+    ):
         world = World(settings=SETTINGS)
         apply(world.store, made, commit="x", now=world.now)
         world.contact("ana", first_name="Ana")
@@ -190,8 +198,6 @@ def test_an_experiment_takes_the_sample_and_never_the_network(site):
 def test_an_experiment_on_a_store_where_somebody_waits_takes_the_sample(site):
     site.answer = lambda _path: (500, {}, b"")
     world = World(settings=SETTINGS)
-    from flowctl.engine.apply import apply
-
     apply(world.store, sampled(site), commit="x", now=world.now)
     world.contact("ana", first_name="Ana")
     world.event("ana", "signup", at("1m"))
@@ -202,12 +208,8 @@ def test_an_experiment_on_a_store_where_somebody_waits_takes_the_sample(site):
 
 
 def test_apply_refuses_a_sample_that_is_no_json_and_a_path_without_slash(site):
-    from flowctl.failure import ProblemsFound
-
     world = World(settings=SETTINGS)
     with pytest.raises(ProblemsFound) as refused:
-        from flowctl.engine.apply import apply
-
         apply(world.store, sampled(site, **{"flows/reco.json": "{"}), commit="x", now=world.now)
     assert "is no JSON" in refused.value.problems[0].message
     steps = "- fetch: {service: shop, path: '@evil.example/x', save_as: reco}"
@@ -235,7 +237,18 @@ def test_public_addresses_are_public():
     assert not any(map(is_public, ["224.0.0.1", "ff02::1", "240.0.0.1", "::", "::ffff:10.0.0.1"]))
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com", "file:///etc/passwd", "http://user:pw@example.com", "http://", "http://[::1", "http://a:b", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com",
+        "file:///etc/passwd",
+        "http://user:pw@example.com",
+        "http://",
+        "http://[::1",
+        "http://a:b",
+        "x",
+    ],
+)
 def test_odd_addresses_are_refused(url):
     with pytest.raises(Unfetched) as refused:
         get_json(Service(url=url), "/x")

@@ -68,7 +68,9 @@ def test_hash_is_stable():
 
 
 def test_an_owner_given_starts_what_waits_for_the_field():
-    other = workflow("other", triggers="[{field: owner, changes: true}]", steps="- set: {first_name: {from: contact.owner}}")
+    other = workflow(
+        "other", triggers="[{field: owner, changes: true}]", steps="- set: {first_name: {from: contact.owner}}"
+    )
     world = World(workflow("w", steps="- assign: {team: sales}"), other, settings=TEAMS)
     world.contact("ana")
     world.event("ana", "signup", at("1m"))
@@ -236,7 +238,9 @@ def test_a_task_without_a_time_out_is_refused():
 
 
 def test_audiences_hold_who_joined_and_export_hashes():
-    steps = "- advertise: {add: meta}\n- wait: 1d\n- if: {field: stage, is: lead}\n  then: [{advertise: {remove: meta}}]"
+    steps = (
+        "- advertise: {add: meta}\n- wait: 1d\n- if: {field: stage, is: lead}\n  then: [{advertise: {remove: meta}}]"
+    )
     world = world_of(steps, "a b c d")
     world.set("a", at("30s"), phone="+33612345678", country="FR", email=" Ana@Example.COM ".strip())
     world.set("b", at("30s"), stage="lead")

@@ -38,7 +38,10 @@ def test_a_record_is_made_once_per_key_with_values_of_its_types():
     cart(world, "ana", "2m", items=3, cart_id="c1")
     cart(world, "ana", "3m", items=4, cart_id="c2")
     world.ticks("2m", "3m", "3m")
-    made = [("opportunity", "c1", {"title": "Cart of Ana", "value": 2}), ("opportunity", "c2", {"title": "Cart of Ana", "value": 4})]
+    made = [
+        ("opportunity", "c1", {"title": "Cart of Ana", "value": 2}),
+        ("opportunity", "c2", {"title": "Cart of Ana", "value": 4}),
+    ]
     assert [row[1:] for row in records(world, "ana")] == made
     assert records(world, "ben") == [("ben", "opportunity", "c1", {"title": "Cart of Ben", "value": 5})]
     told = [detail["existing"] for kind, detail in world.journal("ana") if kind == "created"]
@@ -56,7 +59,10 @@ def test_without_a_key_every_arrival_makes_one():
 
 def test_a_record_starts_the_workflow_that_waits_for_its_kind_and_values():
     welcome = workflow(
-        "big", triggers="[{record: opportunity, where: {value: {gte: 4}}}]", reentry="{after: 1s}", steps="- set: {first_name: {from: trigger.key}}"
+        "big",
+        triggers="[{record: opportunity, where: {value: {gte: 4}}}]",
+        reentry="{after: 1s}",
+        steps="- set: {first_name: {from: trigger.key}}",
     )
     world = World(opening(), welcome, settings=RECORDS)
     world.contact("ana", first_name="Ana")
@@ -72,7 +78,9 @@ def test_a_record_starts_the_workflow_that_waits_for_its_kind_and_values():
 def test_a_record_dated_ahead_starts_it_when_its_time_comes():
     world = World(workflow("w", triggers="[{record: ticket}]", steps="- wait: 1d"))
     number = world.contact("ana")
-    world.connection.execute("INSERT INTO records VALUES (NULL, ?, 'ticket', 'x', 'key:x', '{}', ?, NULL)", (number, at("2h")))
+    world.connection.execute(
+        "INSERT INTO records VALUES (NULL, ?, 'ticket', 'x', 'key:x', '{}', ?, NULL)", (number, at("2h"))
+    )
     world.ticks("1h")
     assert world.entered() == []
     world.ticks("2h", "3h")
@@ -92,7 +100,12 @@ def test_a_late_tick_makes_the_records_of_ticks_on_time():
 
 
 def test_templates_in_set_are_cast_and_one_that_fails_fails_its_row_alone():
-    world = World(workflow("w", steps="- set: {visits: '{{ contact.first_name|length + 1 }}', first_name: '{{ contact.first_name|upper }}'}\n- wait: 1d"))
+    world = World(
+        workflow(
+            "w",
+            steps="- set: {visits: '{{ contact.first_name|length + 1 }}', first_name: '{{ contact.first_name|upper }}'}\n- wait: 1d",
+        )
+    )
     world.contact("ana", first_name="Ana")
     world.contact("nobody")
     for key in ("ana", "nobody"):
@@ -121,13 +134,19 @@ def test_apply_refuses_templates_that_cannot_run_and_services_of_records():
     assert "`kontact`" in unknown
     [broken] = refusals(workflow("w", steps="- set: {first_name: '{{ contact.first_name'}"))
     assert "template" in broken
-    [service] = refusals(settings=SETTINGS + "records: {deal: {service: crm}}\nservices: {crm: {url: 'https://crm.example'}}\n")
+    [service] = refusals(
+        settings=SETTINGS + "records: {deal: {service: crm}}\nservices: {crm: {url: 'https://crm.example'}}\n"
+    )
     assert "`service`" in service
 
 
 def test_start_hands_over_what_a_template_makes():
-    target = workflow("target", triggers="[{manual: true}]", inputs="{who: text}", steps="- set: {first_name: {from: input.who}}")
-    world = World(workflow("w", steps="- start: {workflow: target, with: {who: 'Dr {{ contact.first_name }}'}}"), target)
+    target = workflow(
+        "target", triggers="[{manual: true}]", inputs="{who: text}", steps="- set: {first_name: {from: input.who}}"
+    )
+    world = World(
+        workflow("w", steps="- start: {workflow: target, with: {who: 'Dr {{ contact.first_name }}'}}"), target
+    )
     world.contact("ana", first_name="Ana")
     world.event("ana", "signup", T0 + 1)
     world.tick(at("1m"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flowctl.program.instructions import Instruction
 
 
-def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:  # noqa: ARG001 - the shape of its kind
+def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     """The audience, and which way."""
     step = instruction.step
     assert isinstance(step, AdvertiseStep)  # noqa: S101 - the op says so
@@ -34,7 +34,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         )
     else:
         batch.execute(
-            f"DELETE FROM audience_members WHERE audience = :audience AND contact_id IN (SELECT w.contact_id FROM work w WHERE {HERE})",  # noqa: S608
+            f"DELETE FROM audience_members WHERE audience = :audience AND contact_id IN (SELECT w.contact_id FROM work w WHERE {HERE})",
             audience=audience,
             **here,
         )

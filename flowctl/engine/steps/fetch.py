@@ -94,7 +94,9 @@ def _go_on(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> Non
         version, pc, "fetched", "json_object('service', f.service, 'path', f.path, 'failed', f.reason)",
         source=f"work w JOIN fetches f ON {_MINE}", where=" AND w.woken = 1 AND w.way IS NOT NULL",
     )  # fmt: skip
-    _part(batch, version, pc, said, f" AND w.woken = 1 AND w.way = {ANSWERED}", f" AND w.woken = 1 AND w.way = {FAILED}")
+    _part(
+        batch, version, pc, said, f" AND w.woken = 1 AND w.way = {ANSWERED}", f" AND w.woken = 1 AND w.way = {FAILED}"
+    )
 
 
 def _part(batch: Batch, version: Version, pc: int, said: dict[str, Any], answered: str, failed: str) -> None:
@@ -102,7 +104,9 @@ def _part(batch: Batch, version: Version, pc: int, said: dict[str, Any], answere
     later = ", at = coalesce(w.found_at, w.at)"
     batch.move(version, pc, said["targets"]["next"], answered, later)
     if said["exits"]:
-        batch.execute(f"UPDATE work AS w SET at = coalesce(w.found_at, w.at) WHERE {HERE}{failed}", **batch.here(version, pc))
+        batch.execute(
+            f"UPDATE work AS w SET at = coalesce(w.found_at, w.at) WHERE {HERE}{failed}", **batch.here(version, pc)
+        )
         batch.end(version, pc, EXITED, f"fetch {said['save_as']}", failed)
     else:
         batch.move(version, pc, said["targets"]["next"], failed, later)
@@ -120,7 +124,9 @@ def _take_sample(batch: Batch, version: Version, pc: int, said: dict[str, Any]) 
         path = literal(f'$."{said["save_as"]}"')
         new = f"json_set(coalesce(data, '{{}}'), {path}, json(:answer))"
         batch.execute(
-            f"UPDATE enrollments SET data = {new} WHERE id IN (SELECT w.eid FROM work w WHERE {HERE})", answer=answer, **here
+            f"UPDATE enrollments SET data = {new} WHERE id IN (SELECT w.eid FROM work w WHERE {HERE})",
+            answer=answer,
+            **here,
         )
         batch.execute(f"UPDATE work AS w SET data = {new} WHERE {HERE}", answer=answer, **here)
     detail = f"json_object('service', :service, 'path', {said['path']}, 'failed', :failed)"

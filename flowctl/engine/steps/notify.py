@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from flowctl.program.instructions import Instruction
 
 # An owner is an address, or a member of a team with one.
-_OWNERS = (
-    "CASE WHEN instr(c.owner, '@') > 1 THEN c.owner ELSE (SELECT j.value FROM json_each(:addresses) j WHERE j.key = c.owner) END"
-)
+_OWNERS = "CASE WHEN instr(c.owner, '@') > 1 THEN c.owner ELSE (SELECT j.value FROM json_each(:addresses) j WHERE j.key = c.owner) END"
 
 
 def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
@@ -29,7 +27,9 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     if "email" not in settings.channels:
         compiler.refuse(step, "alerts go by e-mail, and flowctl.yaml declares no `channels: email:`", "notify")
     if not any(sender.email for sender in settings.senders.values()):
-        compiler.refuse(step, "alerts go by e-mail, and no sender of flowctl.yaml has an address to send from", "notify")
+        compiler.refuse(
+            step, "alerts go by e-mail, and no sender of flowctl.yaml has an address to send from", "notify"
+        )
     team = settings.teams.get(said.team or "")
     if team is not None and not team.email and said.owner is None:
         compiler.refuse(step, f"team `{said.team}` has no `email:`, and no other kind of alert runs yet", "notify")

@@ -31,7 +31,12 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     given = {name: templates.value(step, value, types.get(name), key="start") for name, value in said.with_.items()}
     values = {**{name: literal(declared.default) for name, declared in inputs.items()}, **given}
     pairs = ", ".join(f"{literal(name)}, {value}" for name, value in values.items())
-    return {"workflow": said.workflow, "at_step": said.at_step, "inputs": f"json_object({pairs})", "templates": templates.found}
+    return {
+        "workflow": said.workflow,
+        "at_step": said.at_step,
+        "inputs": f"json_object({pairs})",
+        "templates": templates.found,
+    }
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowctl.language.triggers import Trigger
 
 
-def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]:  # noqa: ARG001 - the shape of its kind
+def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]:
     """The kind, and `where` as SQL over `f`; the contact joins in only where a value is taken from it."""
     assert isinstance(trigger, RecordTrigger)  # noqa: S101 - the kind says so
     declared = compiler.project.settings.records.get(trigger.record)
@@ -33,7 +33,7 @@ def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """New records of the slice."""
     return look.post(
         entrance,
-        "SELECT f.contact_id, f.at, 'record:' || f.id AS cause, "  # noqa: S608 - compiled
+        "SELECT f.contact_id, f.at, 'record:' || f.id AS cause, "
         "json_set(f.record_values, '$.record', f.kind, '$.id', f.id, '$.key', f.key, '$.at', f.at) AS trigger "
         f"FROM fact_records f WHERE f.kind = :kind AND f.at > :t1 - :max_age AND ({said['where']})",
         kind=said["record"],
