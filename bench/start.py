@@ -43,10 +43,13 @@ def run() -> list[Ratio]:
             "lint": [*in_project, "lint", "one.yaml"],
             "tick": [*in_project, "tick"],
         }
+        # An installed program has its modules compiled: all sides find them so, after the first round, also where this is switched off.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment |= {"NO_COLOR": "1", "PYTHONPYCACHEPREFIX": str(root / "compiled")}
         best = dict.fromkeys(lines, float("inf"))
         for _ in range(ROUNDS):
             for name, line in lines.items():
-                best[name] = min(best[name], _seconds(line))
+                best[name] = min(best[name], _seconds(line, environment))
     base = best["trivial"]
     return [
         Ratio(
@@ -59,7 +62,7 @@ def run() -> list[Ratio]:
     ]
 
 
-def _seconds(line: list[str]) -> float:
+def _seconds(line: list[str], environment: dict[str, str]) -> float:
     began = time.perf_counter()
-    subprocess.run(line, check=False, capture_output=True, env={**os.environ, "NO_COLOR": "1"})
+    subprocess.run(line, check=False, capture_output=True, env=environment)
     return time.perf_counter() - began

@@ -31,7 +31,7 @@ def _group() -> None:
 @app.command("import", epilog=example("flowctl coupons import WELCOME10 codes.csv"))
 def import_(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As messages say it: coupon(\"NAME\").", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help='As messages say it: coupon("NAME").', show_default=False)],
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A code a line, or CSV with a column `code`; - is stdin.", show_default=False)
     ],

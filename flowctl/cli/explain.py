@@ -49,12 +49,20 @@ _WORDS = {
     "exited": "left {workflow}",
     "completed": "completed {workflow}",
     "goal": "met the goal of {workflow}",
+    "secondary_goal": "met a secondary goal of {workflow}",
+    "scored": "scored for {subject}",
     "cancelled": "called back {subject}",
     "resolved": "doubt settled",
+    "assigned": "assigned to an owner",
+    "recorded": "made a record",
+    "notified": "told the own people",
+    "task": "asked a person to act",
+    "fetched": "asked a service",
+    "advertised": "changed an advertising audience",
 }
 
 # Of the whole workflow rather than of a step of it; and values that the sentence tells already.
-_OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "refused"})
+_OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "secondary_goal", "refused"})
 _OF_MESSAGES = frozenset({"send", "sent", "held", "skipped", "in_doubt", "cancelled"})
 _TOLD = frozenset({"at", "cause", "field", "workflow", "segment", "event", "way"})
 

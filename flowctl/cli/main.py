@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "plan": ("Release", "flowctl.cli.plan", "Show what applying the files would do, to contacts in flight too."),
     "apply": ("Release", "flowctl.cli.apply", "Store the files as a release; ticks run it from then on."),
     "releases": ("Release", "flowctl.cli.releases", "List what was applied, when, from which commit."),
-    "workflows": ("Release", "flowctl.cli.workflows", "List workflows with state, version and contacts in flight."),
+    "workflows": ("Release", "flowctl.cli.workflows", "List workflows; pause, resume, drain, stop them by hand."),
     "tick": ("Run", "flowctl.cli.tick", "Run one bounded batch: observe, enrol, advance, send. For cron."),
     "enroll": ("Run", "flowctl.cli.enroll", "Put a contact into a workflow by hand."),
     "outbox": ("Run", "flowctl.cli.outbox", "List messages to leave; settle those in doubt."),

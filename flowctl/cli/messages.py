@@ -24,7 +24,7 @@ def _group() -> None:
 
 
 @app.command("render")
-def render_(  # noqa: PLR0913 - options
+def render_(
     ctx: typer.Context,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", show_default=False)],
     contact: Annotated[str, typer.Option("--contact", metavar="X", help="Key, address or #id.", show_default=False)],
@@ -32,7 +32,10 @@ def render_(  # noqa: PLR0913 - options
     html: Annotated[bool, typer.Option("--html", help="Only the HTML part.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Everything, as it would leave.")] = False,
 ) -> int:
-    """Show what a contact would get, from the files as they are now. A trigger's values are taken as unknown."""
+    """Show what a contact would get, from the files as they are now.
+
+    A trigger's values are taken as unknown; what `fetch` would save is its sample.
+    """
     from flowctl.cli.store import opened
 
     said = invocation(ctx)
@@ -50,7 +53,7 @@ def render_(  # noqa: PLR0913 - options
     return 0
 
 
-def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) -> Any:  # noqa: ANN401 - engine types stay lazy
+def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) -> Any:
     from flowctl.engine.contact import contact_values
     from flowctl.engine.letters import Letters, Refused
     from flowctl.engine.links import Links
@@ -70,12 +73,33 @@ def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) 
         now=clock.now(),
         contact=values,
         zone=zone or settings.timezone,
+        data=_samples(project),
         **_called(store, snapshot, values["id"]),
     )
     if isinstance(made, Refused):
         text = f"message {message.name} cannot be made for {contact}: {made.reason}"
         raise Failure(text, help="a tick would mark it failed with this reason")
     return made
+
+
+def _samples(project: Any) -> dict[str, Any]:
+    """What `fetch` steps would save, by their samples; of one name the first."""
+    import json
+    import posixpath
+
+    from flowctl.language.steps import FetchStep, walk
+
+    found: dict[str, Any] = {}
+    for workflow in project.workflows.values():
+        for step in walk([*workflow.steps, *workflow.on_goal]):
+            if isinstance(step, FetchStep) and step.fetch.sample:
+                path = posixpath.normpath(posixpath.join(posixpath.dirname(step.fetch.place.path), step.fetch.sample))
+                try:
+                    found.setdefault(step.fetch.save_as, json.loads(project.bodies.get(path, "null")))
+                except ValueError as error:
+                    text = f"the sample `{path}` is no JSON: {error}"
+                    raise Failure(text) from None
+    return found
 
 
 def _called(store: Any, snapshot: Any, contact_id: int) -> Any:

@@ -94,14 +94,20 @@ def export(
         found = records(store.connection, kind=kind)
         if format == "ndjson":
             for each in found:
-                print(json_module.dumps(_flat(each), ensure_ascii=False))
+                print(json_module.dumps(_flat(each, fields), ensure_ascii=False))
         else:
             _write(found, fields)
     return 0
 
 
-def _flat(record: Record) -> dict[str, Any]:
-    return {"contact": record.contact, "key": record.key, "at": iso(record.at), **record.values}
+def _flat(record: Record, fields: dict[str, Kind]) -> dict[str, Any]:
+    values = {name: _readable(fields.get(name), value) for name, value in record.values.items()}
+    return {"contact": record.contact, "key": record.key, "at": iso(record.at), **values}
+
+
+def _readable(kind: Kind | None, value: Any) -> Any:
+    """A value as an import reads it back: times are kept in milliseconds."""
+    return iso(value) if kind is not None and kind.type == "datetime" and isinstance(value, int) else value
 
 
 def _write(found: Iterable[Record], fields: dict[str, Kind]) -> None:
@@ -111,7 +117,12 @@ def _write(found: Iterable[Record], fields: dict[str, Kind]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["contact", "key", "at", *names])
     for each in rows:
-        cells = [each.contact, each.key or "", iso(each.at) or "", *(_cell(each.values.get(name)) for name in names)]
+        cells = [
+            each.contact,
+            each.key or "",
+            iso(each.at) or "",
+            *(_cell(_readable(fields.get(name), each.values.get(name))) for name in names),
+        ]
         writer.writerow([sheets.harmless(cell) for cell in cells])
 
 

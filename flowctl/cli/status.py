@@ -64,4 +64,5 @@ def _rows(found: Status) -> list[tuple[str, Any]]:
     ]
     if found.paused:
         rows.append(("paused", ", ".join(found.paused)))
+    rows.extend((f"guard on {workflow}", note) for workflow, note in found.guarded.items())
     return rows

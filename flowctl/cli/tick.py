@@ -77,10 +77,11 @@ def _tick(store: Store, stop: _Stop, *, dry_run: bool) -> TickReport:
         return tick(store, clock=clock.now, on_delivery=stop.watch)
     from flowctl.channels.recording import RecordingChannel
     from flowctl.engine.apply import CHANNELS
+    from flowctl.engine.runtime import Experiment
 
     copy = store.snapshot()
     try:
-        return tick(copy, clock=clock.now, channels=dict.fromkeys(CHANNELS, RecordingChannel()), on_delivery=stop.watch)
+        return tick(copy, clock=clock.now, channels=dict.fromkeys(CHANNELS, RecordingChannel()), on_delivery=stop.watch, experiment=Experiment())
     finally:
         copy.close()
 
@@ -96,11 +97,13 @@ def _show(said: Invocation, report: TickReport, *, as_json: bool, dry_run: bool)
         said.say("warning: workflows start each other without time passing between: `flowctl lint` shows where (FLO004)")
     if report.clock_behind_ms:
         said.say(f"warning: the clock is {report.clock_behind_ms / 1000:.0f} s behind the last tick; time stands still until it has caught up")
+    for workflow, found in report.guarded.items():
+        said.say(f"warning: workflow {workflow}: {found}; `flowctl workflows list` tells whether it is paused")
     for channel, reply in report.refusals.items():
         said.say(f"warning: {channel}: the provider refuses everything for now: {reply}")
 
 
 def _line(counts: dict[str, Any], *, dry_run: bool) -> str:
-    words = ("entered", "advanced", "ended", "sent", "held", "skipped", "retried", "failed", "in_doubt", "recovered")
+    words = ("entered", "advanced", "ended", "sent", "notified", "held", "skipped", "retried", "failed", "in_doubt", "recovered")
     parts = [f"{counts[word]} {word.replace('_', ' ')}" for word in words if counts[word]]
     return f"{'would have: ' if dry_run else ''}{', '.join(parts) or 'nothing to do'}"

@@ -14,10 +14,11 @@ from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.scope import ENTRY, Scope
+from flowctl.engine.guards import CODES
 from flowctl.engine.localtime import instant, refresh_zones
 from flowctl.engine.observe import judge_in_full, make_indexes, start_cursors
 from flowctl.engine.refusals import refusals
-from flowctl.engine.runtime import COMPILER, Entrance, Judged
+from flowctl.engine.runtime import COMPILER, Judged
 from flowctl.engine.segments import Probe, SegmentPlan
 from flowctl.engine.steps import kind_of as step_kind
 from flowctl.engine.templates import prepare
@@ -25,8 +26,8 @@ from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, SegmentLeaf, leaves
 from flowctl.language.durations import Duration
-from flowctl.language.steps import walk
 from flowctl.language.problem import Problem
+from flowctl.language.steps import walk
 from flowctl.language.survey import ANSWER_TYPES
 from flowctl.program.compiling import compile_program
 from flowctl.store.database import transaction
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 LAYOUT = 1  # counts up when the same workflow gets other positions: its contacts in flight then keep the old program
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
 # What follows the newest release rather than the version that somebody entered (language.md, "paused").
-_UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation"}
+_UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation",
+             "guards", "holdout"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +157,8 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         },
         "services": {name: _service(said) for name, said in settings.services.items()},
         "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
+        "guards": {name: guards for name, workflow in project.workflows.items() if (guards := _guards(project, workflow))},
+        "no_holdout": [name for name, workflow in project.workflows.items() if not workflow.holdout],
         "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
     }
     definitions = {plan.name: _hash(plan.full) for plan in segments}
@@ -185,8 +189,8 @@ def _declared_fields(project: Project) -> dict[str, Any]:
 
 
 def _number(connection: sqlite3.Connection, table: str, name: str) -> int:
-    connection.execute(f"INSERT INTO {table} (name, definition) VALUES (?, '') ON CONFLICT (name) DO NOTHING", (name,))  # noqa: S608
-    (number,) = connection.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608 - our own names
+    connection.execute(f"INSERT INTO {table} (name, definition) VALUES (?, '') ON CONFLICT (name) DO NOTHING", (name,))
+    (number,) = connection.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()
     return int(number)
 
 
@@ -289,7 +293,10 @@ def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         "zone": compiler.scope.zone,
         "priority": workflow.priority,
         "goal": _goal(workflow, compiler),
-        "exits": [_exit(workflow, condition, compiler) for condition in workflow.exit_when],
+        "exits": [*_outside(workflow, compiler), *(_exit(workflow, condition, compiler) for condition in workflow.exit_when)],
+        "secondary": [
+            _judged(condition, compiler, name, workflow, "secondary_goals") for name, condition in workflow.secondary_goals.items()
+        ],
         "on_goal": program.on_goal,
         "steps": program.step_positions,
         "marked": _marked(program),
@@ -323,6 +330,28 @@ def _exit(workflow: Workflow, condition: Condition, compiler: Compiler) -> dict[
     first = next(leaves(condition))
     named = getattr(first, first.subject, None)
     return _judged(condition, compiler, f"exit_when {named}" if isinstance(named, str) else "exit_when", workflow, "exit_when")
+
+
+def _outside(workflow: Workflow, compiler: Compiler) -> Iterator[dict[str, Any]]:
+    """`leave_when_outside`: the audience no longer holds."""
+    if workflow.leave_when_outside and workflow.audience is not None:
+        sql, probes = compiler.condition(workflow.audience), compiler.probes(workflow.audience)
+        yield Judged(sql=f"({sql}) IS NOT TRUE", probes=probes, reason="outside", line=workflow.place_of("leave_when_outside").line).to_json()
+
+
+def _guards(project: Project, workflow: Workflow) -> list[dict[str, Any]]:
+    """The workflow's own guards and the project's."""
+    return [
+        {
+            "shares": {word: share for word in CODES if (share := getattr(guard, word)) is not None},
+            "over_ms": guard.over.elapsed_ms,
+            "over": str(guard.over),
+            "at_least": guard.at_least,
+            "then": guard.then,
+            "notify": guard.notify,
+        }
+        for guard in [*workflow.guards, *project.settings.guards]
+    ]
 
 
 def _marked(program: Program) -> list[str]:
@@ -360,6 +389,7 @@ def _entrance(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         "while_active": reentry.while_active,
         "key": compiler.value_of(reentry.key) if reentry.key else None,
         "priority": workflow.priority,
+        "group": workflow.exclusive_group,
         "from_at": instant(_midnight(active.from_), compiler.zone_name) if active and active.from_ else None,
         "until_at": instant(_midnight(active.until + day), compiler.zone_name) if active and active.until else None,
         "at_end_exit": bool(active and active.at_end == "exit"),
@@ -418,7 +448,7 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
     scoring.begin(connection, compiled.runtime["scores"], now)
     _judge_segments(connection, project, compiled, now)
     for _, program in compiled.programs.values():
-        asked = [*(one for one in (program["goal"], *program["exits"]) if one), *program["instructions"]]
+        asked = [*(one for one in (program["goal"], *program["exits"], *program["secondary"]) if one), *program["instructions"]]
         make_indexes(connection, [Probe.from_json(probe) for one in asked for probe in one.get("probes", ())])
     if newest is None:
         start_cursors(connection, now)

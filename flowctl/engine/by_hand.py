@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from flowctl.engine.runtime import IN_DOUBT, KIND, READY, REFUSED, SENT
+from flowctl.engine.finish import end
+from flowctl.engine.runtime import EXITED, IN_DOUBT, KIND, READY, REFUSED, SENT
 from flowctl.failure import UsageFailure
 from flowctl.language.settings import EXPIRE_AFTER
 from flowctl.store.database import transaction
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 How = Literal["sent", "resend", "drop"]
 
 
-def enroll(  # noqa: PLR0913 - who, where, how
+def enroll(
     connection: sqlite3.Connection, runtime: Runtime, workflow: str, contacts: Iterable[int], *, step: str | None, force: bool, now: int,
     inputs: Mapping[str, Any] | None = None,
 ) -> int:
@@ -30,13 +31,15 @@ def enroll(  # noqa: PLR0913 - who, where, how
     """
     entrance = next((each for each in runtime.entrances if each.workflow == workflow), None)
     if entrance is None:
-        raise _unknown("workflow", workflow, [each.workflow for each in runtime.entrances])
+        fault = _unknown("workflow", workflow, [each.workflow for each in runtime.entrances])
+        raise fault
     if not runtime.admits(workflow):
         message = f"workflow {workflow} is {runtime.states[workflow][0]}{' by hand' if runtime.states[workflow][1] else ''}: nobody enters"
         raise UsageFailure(message, help="set `state: live` and apply")
     steps = runtime.versions[entrance.version_id].steps
     if step is not None and step not in steps:
-        raise _unknown("step", step, list(steps))
+        fault = _unknown("step", step, list(steps))
+        raise fault
     trigger = json.dumps({"at": now})
     data = json.dumps({"input": dict(inputs)}) if inputs else None
     rows = [(contact, workflow, now, f"manual:{now}", trigger, data, step, int(force)) for contact in contacts]
@@ -86,10 +89,75 @@ def retry(connection: sqlite3.Connection, key: str, *, now: int) -> None:
         _note(connection, row, {"by": "hand", "state": "retry"}, now)
 
 
+def pause(connection: sqlite3.Connection, workflow: str) -> None:
+    """Nobody enters, nobody moves, nothing leaves, until `resume`, whatever is applied meanwhile.
+
+    Raises:
+        UsageFailure: no such workflow.
+    """
+    _order(connection, workflow, "paused")
+
+
+def drain(connection: sqlite3.Connection, workflow: str) -> None:
+    """Nobody enters; those inside finish. Until `resume`.
+
+    Raises:
+        UsageFailure: no such workflow.
+    """
+    _order(connection, workflow, "draining")
+
+
+def stop(connection: sqlite3.Connection, workflow: str, *, now: int) -> int:
+    """Nobody enters until `resume`, and those inside leave at once as `stopped`; returns how many. Their messages are taken back.
+
+    Raises:
+        UsageFailure: no such workflow.
+    """
+    with transaction(connection):
+        _order(connection, workflow, "stopped")
+        return end(connection, "SELECT id, :now FROM enrollments WHERE workflow = :workflow AND ended_at IS NULL", EXITED, "stopped", now, workflow=workflow)
+
+
+def resume(connection: sqlite3.Connection, workflow: str, *, now: int) -> tuple[str, int]:
+    """Take back what was ordered by hand, or by a guard; what was held is ready at once, and what expired meanwhile is skipped.
+
+    Returns the state that the newest release gives the workflow, and how many messages were held.
+
+    Raises:
+        UsageFailure: no such workflow, or nothing was ordered by hand.
+    """
+    with transaction(connection):
+        state, by_hand, note = _state(connection, workflow)
+        if by_hand is None and note is None:
+            message = f"workflow {workflow} is {state}, and nothing else was ordered by hand"
+            raise UsageFailure(message, help="set `state: live` in its file and apply" if state != "live" else "")
+        connection.execute("UPDATE workflow_states SET by_hand = NULL, note = NULL, resumed_at = ? WHERE workflow = ?", (now, workflow))
+        held = connection.execute(
+            f"UPDATE outbox SET ready_at = ? WHERE state = {READY} AND ready_at > ? AND reason = 'paused' "
+            "AND version_id IN (SELECT id FROM workflow_versions WHERE workflow = ?)",
+            (now, now, workflow),
+        ).rowcount
+    return state, held
+
+
+def _order(connection: sqlite3.Connection, workflow: str, word: str) -> None:
+    with transaction(connection):
+        _state(connection, workflow)
+        connection.execute("UPDATE workflow_states SET by_hand = ?, note = NULL WHERE workflow = ?", (word, workflow))
+
+
+def _state(connection: sqlite3.Connection, workflow: str) -> tuple[str, str | None, str | None]:
+    row = connection.execute("SELECT state, by_hand, note FROM workflow_states WHERE workflow = ?", (workflow,)).fetchone()
+    if row is None:
+        fault = _unknown("workflow", workflow, [name for (name,) in connection.execute("SELECT workflow FROM workflow_states")])
+        raise fault
+    return str(row[0]), row[1], row[2]
+
+
 def _again(connection: sqlite3.Connection, outbox_id: int, now: int) -> None:
     # The reason tells the gate that a person wants it, although its contact has moved on.
     connection.execute(
-        f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, settled_at = NULL, reason = 'resend', attempts = 0, "  # noqa: S608
+        f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, settled_at = NULL, reason = 'resend', attempts = 0, "
         "expires_at = max(expires_at, ?) WHERE id = ?",
         (now, now + EXPIRE_AFTER.elapsed_ms, outbox_id),
     )

@@ -20,8 +20,8 @@ from flowctl.language.values import From
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowctl.language.conditions import Condition
     from flowctl.engine.rendering import Templates
+    from flowctl.language.conditions import Condition
     from flowctl.language.message import Message
     from flowctl.language.model import Model
     from flowctl.language.settings import FieldType
@@ -67,7 +67,7 @@ class Compiler:
     def values_seen(self, condition: Condition) -> str:
         """SQL of a JSON object: the way taken, and the fields the condition looked at."""
         names = sorted({leaf.field for leaf in leaves(condition) if isinstance(leaf, FieldLeaf)})
-        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f"{literal(name)}, c.\"{name}\"" for name in names)]
+        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f'{literal(name)}, c."{name}"' for name in names)]
         return f"json_object({', '.join(pairs)})"
 
     def value_of(self, source: str) -> str:

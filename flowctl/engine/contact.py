@@ -16,7 +16,12 @@ def contact_values(connection: sqlite3.Connection, contact_id: int, types: Mappi
     cursor = connection.execute("SELECT c.*, z.name AS _zone_name FROM contacts c LEFT JOIN zones z ON z.id = c._zone WHERE c.id = ?", (contact_id,))
     row = cursor.fetchone()
     said = dict(zip((column[0] for column in cursor.description), row, strict=True))
-    return {name: _typed(said.get(name), type_) for name, type_ in types.items()}, said["_zone_name"]
+    return typed_values(said, types), said["_zone_name"]
+
+
+def typed_values(said: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
+    """A row of contacts, by column, as its fields' values."""
+    return {name: _typed(said.get(name), type_) for name, type_ in types.items()}
 
 
 def _typed(value: Any, type_: str) -> Any:

@@ -18,7 +18,6 @@ from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT
 from flowctl.failure import Failure
 from flowctl.store import coupons
 from flowctl.store.database import transaction
-from flowctl.store.events import newest
 from flowctl.store.suppressions import suppress
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ class Claim:
     doubts: int
 
 
+_OPEN = "state IN (1, 2)"  # as the index outbox_open says it: only so does SQLite see that it serves
 _CLAIMS = (
     "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.message, o.recipient, o.marketing, o.key, "
     "o.counted_at, o.attempts, o.doubts FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
@@ -88,9 +88,9 @@ _CLAIMS = (
 def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
     """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
     with transaction(connection):
-        left = [_claim(row) for row in connection.execute(f"{_CLAIMS} WHERE o.state = {TRANSMITTING}").fetchall()]
+        left = [_claim(row) for row in connection.execute(f"{_CLAIMS} WHERE o.{_OPEN} AND o.state = {TRANSMITTING}").fetchall()]
         again = connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE state = {CLAIMED}",
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {_OPEN} AND state = {CLAIMED}",
             (now,),
         ).rowcount
         for claim in left:
@@ -361,6 +361,8 @@ def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_i
     if message.get("coupons"):
         said["coupons"] = coupons.of(connection, contact_id)
     if message.get("events"):
+        from flowctl.store.events import newest  # noqa: PLC0415 - it brings casting, which few ticks need
+
         said["events"] = {name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()}
     return said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from flowctl.engine.finish import end
@@ -20,6 +21,8 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
   cause TEXT NOT NULL, trigger TEXT, data TEXT, step TEXT, forced INTEGER NOT NULL, rkey TEXT NOT NULL, verdict TEXT
 )
 """
+# Said of both tables: of what concerns `e` alone SQLite may make a Bloom filter first, which reads all enrollments.
+_RUNNING = "(e.ended_at IS NULL) = (w.id > 0)"
 _MINE = "e.contact_id = w.contact_id AND e.workflow = :workflow"
 # Runs that are over by now and were not at the time of the fact; to a fact from outside, one that ends at its very instant is still there.
 _INSIDE = "e.entered_at <= w.at AND (e.ended_at > w.at OR e.ended_at = w.at AND e.entered_at < w.at)"
@@ -39,13 +42,14 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
     entrances = {entrance.workflow: entrance for entrance in runtime.entrances}
     entered = consumed = 0
     connection.execute(_CREATE)
-    for workflow in waiting(connection):
+    # Of workflows that exclude each other the one of the highest priority is asked first.
+    for workflow in sorted(waiting(connection), key=lambda name: (-entrances[name].priority if name in entrances else 0, name)):
         entrance = entrances.get(workflow)
         connection.execute("DELETE FROM arriving")
         key = (entrance.key if entrance else None) or "NULL"
         connection.execute(
             "INSERT INTO arriving SELECT w.id, NULL, w.contact_id, :version, w.at, w.at, w.cause, w.trigger, w.data, w.step, w.forced, "
-            f"coalesce(CAST({key} AS TEXT), ''), NULL FROM entries w JOIN contacts c ON c.id = w.contact_id "
+            f"coalesce(CAST({key} AS TEXT), ''), NULL FROM entries w CROSS JOIN contacts c ON c.id = w.contact_id "
             "WHERE w.workflow = :workflow ORDER BY w.id LIMIT :rows",
             {"workflow": workflow, "version": entrance.version_id if entrance else None, "rows": ROWS_MAX, "now": now},
         )
@@ -53,6 +57,8 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
             _verdict(connection, workflow, now, "'closed'", "1")
         else:
             _judge(connection, entrance, now)
+            rivals = _rivals(runtime, entrance)
+            _yield_to(connection, entrance, now, [rival.workflow for rival in rivals if rival.priority >= entrance.priority])
             entered += _enter(connection, runtime, entrance, now)
         consumed += _consume(connection, workflow)
     return entered, consumed
@@ -100,9 +106,17 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
     )
     if entrance.while_active == "restart":
         _restart(connection, entrance, now)
+    weaker = [rival.workflow for rival in _rivals(runtime, entrance) if rival.priority < entrance.priority]
+    if weaker:
+        inside = (
+            f"SELECT e.id, max(w.at, e.entered_at) FROM arriving w CROSS JOIN enrollments e ON e.contact_id = w.contact_id AND {_RUNNING} "
+            "AND e.workflow IN (SELECT value FROM json_each(:weaker)) WHERE w.verdict = 'enter'"
+        )
+        end(connection, inside, EXITED, "superseded", now, weaker=json.dumps(weaker))
     steps = runtime.versions[entrance.version_id].steps
     positions = " ".join(f"WHEN '{step}' THEN {pc}" for step, pc in steps.items())
     begin = f"CASE w.step {positions} ELSE 0 END" if steps else "0"
+    (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM enrollments").fetchone()
     entered = connection.execute(
         "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, parallel, trigger, data, entered_at, pc, at, due_at) "
         f"SELECT w.contact_id, :workflow, :version, w.cause, w.rkey, :parallel, w.trigger, w.data, w.at, {begin}, w.at, w.at "
@@ -112,17 +126,31 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT e.contact_id, e.id, e.version_id, e.pc, e.entered_at, {KIND['entered']}, json_object('cause', e.cause, 'trigger', "
-        "CASE WHEN e.trigger IS NOT NULL THEN json(e.trigger) END) FROM arriving w "
-        "JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow AND e.cause = w.cause WHERE w.verdict = 'enter'",
-        {"workflow": entrance.workflow},
+        "CASE WHEN e.trigger IS NOT NULL THEN json(e.trigger) END) FROM enrollments e WHERE e.id > :before",
+        {"before": before},
     )
     return entered
 
 
+def _rivals(runtime: Runtime, entrance: Entrance) -> list[Entrance]:
+    """The other workflows of its exclusive group."""
+    if entrance.group is None:
+        return []
+    return [other for other in runtime.entrances if other.group == entrance.group and other.workflow != entrance.workflow]
+
+
+def _yield_to(connection: sqlite3.Connection, entrance: Entrance, now: int, stronger: list[str]) -> None:
+    """Turn away whom a workflow of the same group and at least the same priority holds; the verdict names it."""
+    if stronger:
+        inside = "FROM enrollments e WHERE e.contact_id = w.contact_id AND e.ended_at IS NULL AND e.workflow IN (SELECT value FROM json_each(:stronger))"
+        verdict = f"'exclusive: ' || (SELECT e.workflow {inside} ORDER BY e.id LIMIT 1)"
+        _verdict(connection, entrance.workflow, now, verdict, f"EXISTS (SELECT 1 {inside})", stronger=json.dumps(stronger))
+
+
 def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
     old = (
-        "SELECT e.id, w.at FROM arriving w JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow "
-        "AND e.ended_at IS NULL AND e.rkey = w.rkey WHERE w.verdict = 'enter'"
+        "SELECT e.id, w.at FROM arriving w CROSS JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow "
+        f"AND {_RUNNING} AND e.rkey = w.rkey WHERE w.verdict = 'enter'"
     )
     end(connection, old, EXITED, "restarted", now, workflow=entrance.workflow)
 

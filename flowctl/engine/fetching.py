@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.adapters import resolved
@@ -46,12 +48,20 @@ class _Answer:
 
 
 def fetch_waiting(
-    connection: sqlite3.Connection, runtime: Runtime, now: int, *, get: Callable[[Service, str], str] = get_json
+    connection: sqlite3.Connection,
+    runtime: Runtime,
+    now: int,
+    *,
+    until_s: float = inf,
+    get: Callable[[Service, str], str] = get_json,
 ) -> int:
-    """Ask for everything that waits at `now` (UTC ms); returns how many enrollments may go on. In no transaction of the caller's."""
+    """Ask for what waits at `now` (UTC ms); returns how many enrollments may go on. In no transaction of the caller's.
+
+    At `until_s`, by the monotonic clock, it leaves the rest to the next tick.
+    """
     settled = 0
     failures: dict[str, int] = {}
-    while rows := _waiting(connection, runtime, now):
+    while monotonic() < until_s and (rows := _waiting(connection, runtime, now)):
         down = {service for service, count in failures.items() if count >= DOWN_AFTER}
         asked = [row for row in rows if row.service not in down]
         answers = [

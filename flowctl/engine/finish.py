@@ -10,6 +10,7 @@ from flowctl.engine.segments import Probe
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from flowctl.engine.runtime import Judged, Runtime, Version
 
@@ -27,7 +28,8 @@ def judge_changed(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1:
     """Record goals and end journeys of contacts about whom something is new in the slice; inside a transaction."""
     ended = 0
     for version in watched(runtime):
-        for judged in conditions(version):
+        # Secondary goals first: what ends the journey may be one, too.
+        for judged in [*version.secondary, *conditions(version)]:
             if gather(connection, [Probe.from_json(probe) for probe in judged.probes], t0, t1):
                 ended += _apply(connection, version, judged, _CHANGED, t1)
     return ended + _close(connection, runtime, t1)
@@ -39,6 +41,9 @@ def judge_fresh(connection: sqlite3.Connection, runtime: Runtime, after: int, no
     versions = [row[0] for row in connection.execute("SELECT DISTINCT version_id FROM enrollments WHERE id > ?", (after,))]
     for version_id in versions:
         version = runtime.versions[version_id]
+        for judged in version.secondary:
+            if not judged.state_only:  # a field or segment that is so already was not reached by the journey
+                _apply(connection, version, judged, _FRESH, now, after=after)
         for judged in conditions(version):
             if judged is version.goal and judged.state_only and judged.ends:
                 ended += _already(connection, version, judged, after, now)
@@ -95,11 +100,20 @@ def watched(runtime: Runtime) -> list[Version]:
 
 
 def conditions(version: Version) -> list[Judged]:
-    """What ends or records something of a version: its goal first."""
+    """What ends a journey, or records its goal, of a version: the goal first."""
     return [*([version.goal] if version.goal else []), *version.exits]
 
 
+def probes(runtime: Runtime) -> Iterator[Probe]:
+    """What tells that a goal, an exit or a secondary goal of anybody inside may hold now."""
+    for version in watched(runtime):
+        for judged in [*version.secondary, *conditions(version)]:
+            yield from (Probe.from_json(probe) for probe in judged.probes)
+
+
 def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object) -> int:
+    if judged in version.secondary:
+        return _secondary(connection, version, judged, who, now, **params)
     is_goal = judged is version.goal
     named = {"version": version.id, "workflow": version.workflow, "within": judged.within_ms, **params}
     if is_goal:
@@ -122,10 +136,28 @@ def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who
     return _met_goal(connection, version, judged, now) if is_goal else _end_collected(connection, EXITED, judged.reason, now)
 
 
+def _secondary(connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object) -> int:
+    """Record it once an enrollment; it ends nobody."""
+    open_ = "e.ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM secondary_goals g WHERE g.enrollment_id = e.id AND g.name = :name)"
+    at = judged.at or ":now"
+    met = (
+        f"SELECT w.eid, (SELECT {at} FROM contacts c WHERE c.id = w.contact_id) AS at FROM ({_ROW.format(who=who, open=open_)}) w "
+        f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
+    )
+    named = {"version": version.id, "workflow": version.workflow, "name": judged.reason, **params}
+    if _collect(connection, f"SELECT x.eid, x.at FROM ({met}) x WHERE x.at IS NOT NULL", now, **named):
+        connection.execute(
+            "INSERT INTO secondary_goals (enrollment_id, name, at) SELECT eid, ?, at FROM ending WHERE true ON CONFLICT (enrollment_id, name) DO NOTHING",
+            (judged.reason,),
+        )
+        _journal(connection, "secondary_goal", judged.reason)
+    return 0
+
+
 def _met_goal(connection: sqlite3.Connection, version: Version, judged: Judged, now: int) -> int:
     """Record it once; where it ends the journey, end it or go on with `on_goal`."""
     connection.execute("UPDATE enrollments SET goal_at = x.at FROM ending x WHERE id = x.eid AND id IN (SELECT eid FROM ending)")
-    active = "SELECT x.eid, x.at FROM ending x JOIN enrollments e ON e.id = x.eid WHERE e.ended_at IS NULL"
+    active = "SELECT x.eid, x.at FROM ending x WHERE EXISTS (SELECT 1 FROM enrollments e WHERE e.id = x.eid AND e.ended_at IS NULL)"
     if judged.ends and version.on_goal is None:
         _journal(connection, "goal", "goal", ended=True)
         _collect(connection, active, now)
@@ -183,11 +215,11 @@ def _end_collected(connection: sqlite3.Connection, state: int, reason: str, now:
 
 
 def _journal(connection: sqlite3.Connection, kind: str, reason: str, *, ended: bool = False) -> None:
-    only = " AND e.ended_at IS NOT NULL" if ended else ""
+    only = " WHERE EXISTS (SELECT 1 FROM enrollments n WHERE n.id = x.eid AND n.ended_at IS NOT NULL)" if ended else ""
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT e.contact_id, e.id, e.version_id, e.pc, x.at, {KIND[kind]}, json_object('reason', :reason) "
-        f"FROM ending x JOIN enrollments e ON e.id = x.eid WHERE true{only}",
+        f"FROM ending x CROSS JOIN enrollments e ON e.id = x.eid{only}",
         {"reason": reason},
     )
 

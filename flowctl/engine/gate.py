@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Gate:
         self._execute(
             "INSERT INTO gate SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, o.visit, o.channel, o.message, o.recipient, "
             "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data, o.doubts "
-            "FROM outbox o JOIN enrollments e ON e.id = o.enrollment_id "
+            "FROM outbox o CROSS JOIN enrollments e ON e.id = o.enrollment_id "
             "WHERE o.id IN (SELECT id FROM ready WHERE place > :start AND place <= :stop) AND o.ready_at <= :now",
             start=start,
             stop=stop,
@@ -155,8 +156,10 @@ class Gate:
         if holdout:
             self._verdict(
                 "holdout",
-                "g.marketing = 1 AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = g.contact_id AND c._seed % 10000 < :share)",
+                "g.marketing = 1 AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = g.contact_id AND c._seed % 10000 < :share) "
+                "AND g.version NOT IN (SELECT v.id FROM workflow_versions v WHERE v.workflow IN (SELECT value FROM json_each(:everybody)))",
                 share=round(holdout * 10_000),
+                everybody=json.dumps(self._runtime.said["no_holdout"]),
             )
 
     def _steps(self) -> int:
@@ -184,9 +187,10 @@ class Gate:
         for channel in said["channels"]:
             posted += self._execute(
                 "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "
-                f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, {channel['recipient']}, "
-                "w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w JOIN contacts c ON c.id = w.contact_id "
-                f"WHERE w.verdict IN ('unreachable', 'suppressed') AND w.doubts = 0 AND w.version = :version AND w.pc = :pc AND w.channel != :channel AND ({channel['reach']}) "
+                f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, "
+                f"(SELECT {channel['recipient']} FROM contacts c WHERE c.id = w.contact_id), w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w "
+                f"WHERE w.verdict IN ('unreachable', 'suppressed') AND w.doubts = 0 AND w.version = :version AND w.pc = :pc AND w.channel != :channel "
+                f"AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({channel['reach']})) "
                 "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit "
                 "AND o.id != w.id AND (o.channel = :channel OR o.state < 3)) "
                 "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
@@ -249,7 +253,7 @@ class Gate:
         self._execute(
             "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT g.contact_id, g.eid, g.version, g.pc, :now, "
             f"CASE WHEN g.until_at IS NULL THEN {KIND['skipped']} ELSE {KIND['held']} END, "
-            "json_object('reason', g.verdict, 'until', g.until_at) FROM gate g JOIN outbox o ON o.id = g.id "
+            "json_object('reason', g.verdict, 'until', g.until_at) FROM gate g CROSS JOIN outbox o ON o.id = g.id "
             "WHERE g.verdict IS NOT NULL AND g.verdict != 'gone' AND (g.until_at IS NULL OR o.reason IS NOT g.verdict)"
         )
         held = self._execute(

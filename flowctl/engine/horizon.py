@@ -48,14 +48,14 @@ class Horizon:
     def _candidates(self, after: int) -> Iterator[int]:
         yield from self._firsts(after)
         for type_id, edge in self._windows:
-            yield from self._first(f"SELECT min(at) + {edge} FROM events WHERE type = {type_id} AND at > {after - edge}")  # noqa: S608 - numbers
+            yield from self._first(f"SELECT min(at) + {edge} FROM events WHERE type = {type_id} AND at > {after - edge}")
         for edge in self._statuses:
             yield from self._first(
-                f"SELECT min((SELECT min(m.at) FROM message_events m WHERE m.message = n.id AND m.status = s.value AND m.at > {after - edge})) "  # noqa: S608
+                f"SELECT min((SELECT min(m.at) FROM message_events m WHERE m.message = n.id AND m.status = s.value AND m.at > {after - edge})) "
                 f"+ {edge} FROM names n, json_each('[0,1,2,3,4,5,6,7]') s WHERE n.kind = 'message'"
             )
         for name, edge in self._moments:
-            yield from self._first(f'SELECT min("{name}") + {edge} FROM contacts WHERE "{name}" > {after - edge}')  # noqa: S608 - a field
+            yield from self._first(f'SELECT min("{name}") + {edge} FROM contacts WHERE "{name}" > {after - edge}')
         if self._by_slot:
             yield after // _SLOT_MS * _SLOT_MS + _SLOT_MS
         if self._by_day:
@@ -66,15 +66,15 @@ class Horizon:
     def _firsts(self, after: int) -> Iterator[int]:
         """Due enrollments and messages; facts dated ahead."""
         # What is due by now and still there rests: paused workflows, messages whose provider refuses.
-        yield from self._first(f"SELECT min(due_at) FROM enrollments WHERE due_at > {after}")  # noqa: S608 - a number
+        yield from self._first(f"SELECT min(due_at) FROM enrollments WHERE due_at > {after}")
         for table in ("outbox", "fetches", "notices"):
-            yield from self._first(f"SELECT min(ready_at) FROM {table} WHERE ready_at > {after}")  # noqa: S608
+            yield from self._first(f"SELECT min(ready_at) FROM {table} WHERE ready_at > {after}")
         yield from self._first(
-            f"SELECT min((SELECT min(e.at) FROM events e WHERE e.type = t.id AND e.at > {after})) FROM event_types t"  # noqa: S608
+            f"SELECT min((SELECT min(e.at) FROM events e WHERE e.type = t.id AND e.at > {after})) FROM event_types t"
         )
         for table, name, at in (("contact_changes", "changes", "at"), ("message_events", "statuses", "at"), ("records", "records", "at"), ("contacts", "contacts", "created_at")):
             yield from self._first(
-                f"SELECT min({at}) FROM {table} WHERE id > coalesce((SELECT value FROM cursors WHERE name = '{name}'), 0) AND +{at} > {after}"  # noqa: S608
+                f"SELECT min({at}) FROM {table} WHERE id > coalesce((SELECT value FROM cursors WHERE name = '{name}'), 0) AND +{at} > {after}"
             )
 
     def _first(self, query: str) -> Iterator[int]:
@@ -91,7 +91,7 @@ class Horizon:
                 case "moment" if said["at"] > after:
                     yield said["at"]
                 case "schedule":
-                    from flowctl.engine.triggers.schedule import times  # noqa: PLC0415 - croniter, only where there are schedules
+                    from flowctl.engine.triggers.schedule import times
 
                     yield from times(said["cron"], said["zone"], after)[:1]
                 case "date":

@@ -429,7 +429,7 @@ def _judge(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
     connection.execute(
         f"INSERT INTO judged SELECT c.id, ({plan.check}) IS TRUE, "
         "EXISTS (SELECT 1 FROM segment_members m WHERE m.segment_id = :segment AND m.contact_id = c.id) "
-        "FROM contacts c WHERE c.id IN (SELECT contact_id FROM candidates)",
+        "FROM candidates k CROSS JOIN contacts c ON c.id = k.contact_id",
         mine,
     )
     if not connection.execute("SELECT EXISTS (SELECT 1 FROM judged WHERE inside <> was)").fetchone()[0]:

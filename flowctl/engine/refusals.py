@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 _HELP = "`flowctl validate` knows it and `apply` will take it once the engine runs it; leave it out until then"
 # Keys of a workflow that the engine does not carry out, with the value that asks for nothing.
-_WORKFLOW_KEYS: dict[str, Any] = {
-    "secondary_goals": {}, "leave_when_outside": False, "exclusive_group": None, "guards": [], "move": {}, "holdout": True,
-}  # fmt: skip
-_SETTINGS_KEYS: dict[str, Any] = {"guards": [], "quiet_hours": {}}
+_WORKFLOW_KEYS: dict[str, Any] = {"move": {}}
+_SETTINGS_KEYS: dict[str, Any] = {"quiet_hours": {}}
 
 
 def refusals(project: Project) -> list[Problem]:

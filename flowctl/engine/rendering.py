@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from flowctl.engine.conditions.literal import literal
 from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import operand_of
-from flowctl.engine.contact import contact_values
+from flowctl.engine.contact import typed_values
 from flowctl.engine.runtime import FAILED
 from flowctl.engine.work import HERE
 from flowctl.language.problem import Problem
@@ -31,6 +31,7 @@ _CREATE = (
     "CREATE TEMP TABLE IF NOT EXISTS rendered (eid INTEGER NOT NULL, slot INTEGER NOT NULL, value ANY, "
     "PRIMARY KEY (eid, slot)) WITHOUT ROWID"
 )
+_OWN = 5  # columns of the query below before those of the contact
 _FAULT = -1  # the slot that says why a row could not be rendered
 
 
@@ -60,7 +61,15 @@ class Templates:
         if not is_template(value):
             return literal(value)
         self._check(model, value, key)
-        return self._slot({"source": value, "type": None, "values": [], "quoted": quoted and "urlencode" not in value})
+        if quoted and "urlencode" in value:
+            self._problem(
+                model,
+                key,
+                "YML007",
+                "invalid-value",
+                "values in a path are percent-encoded already: leave out `urlencode`",
+            )
+        return self._slot({"source": value, "type": None, "values": [], "quoted": quoted})
 
     def _slot(self, said: dict[str, Any]) -> str:
         self.found.append(said)
@@ -95,21 +104,23 @@ def fill(batch: Batch, version: Version, pc: int, templates: list[dict[str, Any]
         return
     batch.execute(_CREATE)
     batch.execute("DELETE FROM rendered")
-    rows = batch.connection.execute(
-        f"SELECT w.eid, w.contact_id, w.at, w.trigger, w.data FROM work w WHERE {HERE}{where}",
+    cursor = batch.connection.execute(
+        "SELECT w.eid, w.at, w.trigger, w.data, z.name, c.* FROM work w CROSS JOIN contacts c ON c.id = w.contact_id "
+        f"LEFT JOIN zones z ON z.id = c._zone WHERE {HERE}{where}",
         batch.here(version, pc),
-    ).fetchall()
-    zone = _zone_name(batch, version)
+    )
+    columns = [column[0] for column in cursor.description][_OWN:]
+    fields, zone = batch.runtime.said["fields"], _zone_name(batch, version)
     faults: set[str] = set()
-    for eid, contact_id, at, trigger, data in rows:
-        contact, own = contact_values(batch.connection, contact_id, batch.runtime.said["fields"])
-        case = _Case(contact=contact, zone=own or zone, at=at, trigger=trigger, data=data)
-        values, fault = case.rendered(templates)
+    made: list[tuple[int, int, Any]] = []
+    for row in cursor.fetchall():
+        eid, at, trigger, data, own = row[:_OWN]
+        contact = typed_values(dict(zip(columns, row[_OWN:], strict=True)), fields)
+        values, fault = _Case(contact=contact, zone=own or zone, at=at, trigger=trigger, data=data).rendered(templates)
+        made += [(eid, slot, value) for slot, value in values.items()]
         if fault:
             faults.add(fault)
-        batch.connection.executemany(
-            "INSERT INTO rendered VALUES (?, ?, ?)", [(eid, slot, value) for slot, value in values.items()]
-        )
+    batch.connection.executemany("INSERT INTO rendered VALUES (?, ?, ?)", made)
     for fault in sorted(faults):
         mine = f" AND w.eid IN (SELECT r.eid FROM rendered r WHERE r.slot = {_FAULT} AND r.value = :reason)"
         batch.end(version, pc, FAILED, fault, where=mine)
@@ -136,9 +147,13 @@ class _Case:
         from flowctl.store.casting import CastError  # noqa: PLC0415
 
         values: dict[int, Any] = {}
+        variables: dict[bool, dict[str, Any]] = {}
         for slot, said in enumerate(templates):
+            quoted = said.get("quoted", False)
+            if quoted not in variables:
+                variables[quoted] = self._variables(quoted=quoted)
             try:
-                text = render(compiled(said["source"], html=False), self._variables(quoted=said.get("quoted", False)))
+                text = render(compiled(said["source"], html=False), variables[quoted])
                 values[slot] = text if said["type"] is None else self._cast(said, text)
             except CastError as error:
                 fault = f"template: {error}"[:200]

@@ -21,7 +21,7 @@ KIND = {
         (
             "entered", "refused", "branch", "waiting", "woken", "timed_out", "send", "sent", "held", "skipped", "failed", "in_doubt", "set", "added",
             "tagged", "exited", "completed", "goal", "cancelled", "resolved", "untagged",
-            "started", "stopped", "assigned", "created", "notified", "task", "fetched", "advertised",
+            "started", "stopped", "assigned", "recorded", "notified", "task", "fetched", "advertised",
             "secondary_goal",
         ),
         start=1,
@@ -50,7 +50,8 @@ class Judged:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
     """One workflow version: flat instructions with their SQL, and what ends them. `instructions[pc]` is the JSON that
-    `steps.<op>.compiled` made."""
+    `steps.<op>.compiled` made.
+    """
 
     id: int
     workflow: str
@@ -62,6 +63,7 @@ class Version:
     sleepers: list[int]  # positions where new facts can wake somebody
     goal: Judged | None
     exits: list[Judged]
+    secondary: list[Judged]  # goals that are recorded and end nothing
     on_goal: int | None
     steps: Mapping[str, int]  # step id → pc
     marked: frozenset[str]  # steps whose leaving is remembered
@@ -81,6 +83,7 @@ class Version:
             sleepers=[pc for pc, instruction in enumerate(said["instructions"]) if instruction.get("probes")],
             goal=Judged(**said["goal"]) if said["goal"] else None,
             exits=[Judged(**judged) for judged in said["exits"]],
+            secondary=[Judged(**judged) for judged in said["secondary"]],
             on_goal=said["on_goal"],
             steps=said["steps"],
             marked=frozenset(said["marked"]),
@@ -102,6 +105,7 @@ class Entrance:
     while_active: str
     key: str | None  # SQL of the key's value
     priority: int
+    group: str | None  # of whose workflows one is inside one at a time
     from_at: int | None
     until_at: int | None  # exclusive
     at_end_exit: bool
@@ -182,7 +186,10 @@ def load(connection: sqlite3.Connection) -> Runtime | None:
     if row is None:
         return None
     said = json.loads(row[2])
-    states = connection.execute("SELECT workflow, state, by_hand IS NOT NULL FROM workflow_states").fetchall()
+    states = connection.execute(
+        "SELECT workflow, CASE WHEN by_hand = 'draining' AND state = 'live' THEN 'draining' ELSE state END, "
+        "coalesce(by_hand IN ('paused', 'stopped'), 0) FROM workflow_states"
+    ).fetchall()
     return Runtime(
         release_id=row[0],
         commit=row[1],

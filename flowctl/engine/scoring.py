@@ -50,7 +50,7 @@ class Scoring:
         points = f"SELECT contact_id, sum(points) AS points, max(at) AS at FROM score_ledger WHERE id > {last} AND score = :score GROUP BY contact_id"
         column = f"c.{quoted(name)}"
         value = bounded(score, f"coalesce({column}, {score['default']!r}) + x.points")
-        written = self._change(score, name, f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x JOIN contacts c ON c.id = x.contact_id")
+        written = self._change(score, name, f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x CROSS JOIN contacts c ON c.id = x.contact_id")
         if score["tier"]:
             written += self._tier(score, f"SELECT contact_id, at FROM ({points})")
         return written
@@ -89,7 +89,7 @@ class Scoring:
 
     def _tier(self, score: Mapping[str, Any], who: str, *, noted: bool = True) -> int:
         name = f"{score['name']}_tier"
-        rows = f"SELECT c.id, c.{quoted(name)}, {score['tier']}, x.at FROM ({who}) x JOIN contacts c ON c.id = x.contact_id"
+        rows = f"SELECT c.id, c.{quoted(name)}, {score['tier']}, x.at FROM ({who}) x CROSS JOIN contacts c ON c.id = x.contact_id"
         return self._change(score, name, rows, noted=noted)
 
     def _change(self, score: Mapping[str, Any], field: str, rows: str, *, noted: bool = True) -> int:

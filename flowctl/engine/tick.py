@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from flowctl import crash
 from flowctl.engine.advance import advance
 from flowctl.engine.deliver import Delivery, recover
 from flowctl.engine.enrol import enrol, waiting
-from flowctl.engine.finish import conditions, judge_changed, judge_fresh, wake, watched
+from flowctl.engine.finish import judge_changed, judge_fresh, probes, wake
+from flowctl.engine.guards import watch
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.observe import advance_cursors, new_facts, observe
 from flowctl.engine.runtime import COMPILER, load
 from flowctl.engine.scoring import Scoring
-from flowctl.engine.segments import Probe
 from flowctl.engine.triggers import Look
 from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.failure import Failure
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from flowctl.channels.channel import Channel
     from flowctl.engine.runtime import Experiment, Runtime
+    from flowctl.engine.segments import Probe
     from flowctl.store.database import Store
 
+FETCH_S = 120.0  # what a tick spends on services; the rest is asked by the next one
 SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minutes
 LOOKS_MAX = 200  # looks at one instant: scores and segments may move each other, and without end only by a slip
 # Whether somebody is about to enter or due.
@@ -57,6 +60,7 @@ class TickReport:
     unfinished: int = 0  # slices in which one thing led to another without end
     clock_behind_ms: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
+    guarded: dict[str, str] = field(default_factory=dict)  # workflow → the guard that it exceeded
 
 
 def tick(
@@ -120,6 +124,7 @@ class _Tick:
         self._slice_ms = slice_ms
         self._on_delivery = on_delivery
         self._segments = runtime.segments
+        self._fetch_until_s = 0.0
         self._report = TickReport(now=clock())
 
     def run(self) -> TickReport:
@@ -166,9 +171,7 @@ class _Tick:
         """What judges conditions by time: of segments, goals and exits."""
         for plan in self._segments:
             yield from plan.probes
-        for version in watched(self._runtime):
-            for judged in conditions(version):
-                yield from (Probe.from_json(probe) for probe in judged.probes)
+        yield from probes(self._runtime)
 
     def _slice(self, end: int) -> None:
         """Everything but sending, up to one instant, until nothing more follows from it."""
@@ -205,6 +208,8 @@ class _Tick:
         with transaction(connection):
             start = min(_cursor(connection, "tick"), end)
             facts = new_facts(connection, start, end)
+            if facts.statuses:
+                self._report.guarded |= watch(connection, self._runtime, end)
             transitions_from = _cursor(connection, "transitions")
             scoring = Scoring(connection=connection, scores=self._runtime.said["scores"], t1=end, transitions_from=transitions_from)
             scored = scoring.follow() if facts.any else 0
@@ -259,7 +264,8 @@ class _Tick:
 
         if self._runtime.experiment is not None:
             return take_samples(self._connection, end)
-        return fetch_waiting(self._connection, self._runtime, end)
+        self._fetch_until_s = self._fetch_until_s or monotonic() + FETCH_S
+        return fetch_waiting(self._connection, self._runtime, end, until_s=self._fetch_until_s)
 
     def _notify(self) -> None:
         """Tell the own people."""

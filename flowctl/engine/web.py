@@ -55,7 +55,13 @@ def get_json(service: Service, path: str) -> str:
     if not path.startswith("/") or path.startswith("//"):
         message = "the path does not start with one /"
         raise Unfetched(message, again=False)
+    if {".", ".."} & set(path.partition("?")[0].split("/")):
+        message = "the path climbs: a value in it is . or .."
+        raise Unfetched(message, again=False)
     origin = _split(service.url)
+    if origin.query or origin.fragment:
+        message = "the service's url has a ? or #, which belong into the path of the step"
+        raise Unfetched(message, again=False)
     url = service.url.rstrip("/") + quote(path, safe=_SAFE)
     end = monotonic() + service.timeout_s
     for _ in range(REDIRECTS_MAX + 1):
@@ -146,7 +152,7 @@ def _connected(parts: SplitResult, end: float, *, private: bool) -> http.client.
         message = f"{host} is a private address, and the service does not say `private: true`"
         raise Unfetched(message, again=False)
     connection = http.client.HTTPConnection(host, port, timeout=left_s)
-    raw = socket.create_connection((addresses[0], port), timeout=left_s)
+    raw = _first_that_answers(addresses, port, left_s)
     try:
         connection.sock = (
             ssl.create_default_context().wrap_socket(raw, server_hostname=host) if scheme == "https" else raw
@@ -155,6 +161,17 @@ def _connected(parts: SplitResult, end: float, *, private: bool) -> http.client.
         raw.close()
         raise
     return connection
+
+
+def _first_that_answers(addresses: list[str], port: int, timeout_s: float) -> socket.socket:
+    """A connection to one of a host's addresses, in their order: a machine without IPv6 is told of it all the same."""
+    *others, last = addresses
+    for address in others:
+        try:
+            return socket.create_connection((address, port), timeout=timeout_s / len(addresses))
+        except OSError:
+            continue
+    return socket.create_connection((last, port), timeout=timeout_s)
 
 
 def _body(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: float) -> bytes:

@@ -8,7 +8,17 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_valida
 
 from flowctl.language.conditions.reachable import Channel
 from flowctl.language.durations import Duration, Wait
-from flowctl.language.model import EventName, FieldName, MessageName, Model, RecordName, SegmentName, ServiceName, SurveyName, WorkflowName
+from flowctl.language.model import (
+    EventName,
+    FieldName,
+    MessageName,
+    Model,
+    RecordName,
+    SegmentName,
+    ServiceName,
+    SurveyName,
+    WorkflowName,
+)
 from flowctl.language.times import LocalMoment
 
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=list[str] | str)]

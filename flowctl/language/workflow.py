@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_valida
 from flowctl.language.conditions import Condition
 from flowctl.language.durations import Span
 from flowctl.language.model import Model, Slug, StepName
+from flowctl.language.settings import Guard
 from flowctl.language.steps import Step
 from flowctl.language.times import LocalDate, Zone
 from flowctl.language.triggers import ManualTrigger, MomentTrigger, ScheduleTrigger, Trigger
@@ -115,7 +116,7 @@ class Workflow(Model):
     active: Active | None = None
     inputs: Annotated[dict[str, Input], BeforeValidator(_inputs, json_schema_input_type=dict[str, Input | InputType] | list[str])] = {}
     holdout: StrictBool = True
-    guards: list[Any] = []
+    guards: list[Guard] = []
     move: dict[str, StepName] = {}
     preparation: dict[str, str] = {}
     lint: dict[str, Any] = {}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+SENDS_MAX = 400  # of one graph, repeats unrolled; the time grows with the square
 SENDS_TOLD = 10  # counts are told at least so far; from there on as "or more"
 
 
@@ -33,6 +34,7 @@ class Pressure:
     def __init__(self, graph: TimeGraph) -> None:
         self.graph = graph
         self.sends = [index for index, sending in graph.sendings() if sending.marketing]
+        self.is_too_large = len(self.sends) > SENDS_MAX
         self._bounds: dict[tuple[str, ...], Bound] = {}
 
     def bound(self, channels: Sequence[str]) -> Bound:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowctl.language.steps import FetchStep, branches, walk
+from flowctl.language.conditions import DataLeaf, EventLeaf, MessageLeaf, SurveyLeaf, leaves
+from flowctl.language.steps import ChooseStep, FetchStep, IfStep, RepeatStep, SendStep, WaitForStep, branches, walk
 from flowctl.language.steps.send import SameChannel
 from flowctl.lint.steps import TAKING_TIME, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from flowctl.language.conditions import Condition
     from flowctl.language.steps import Step
 
 SMALLEST = 3  # steps; less is no module
@@ -48,55 +50,67 @@ def module_of(steps: Sequence[Step]) -> Module | None:
     whole = size(steps)
     while lists:
         here, is_end = lists.pop()
+        sizes = [size([step]) for step in here]
+        crossed = _crossed(here)
+        behind = sum(sizes)
         for index in range(1, len(here)):
-            module = Module(steps=tuple(here[index:]), is_end=is_end)
-            if SMALLEST <= module.size <= whole - SMALLEST:
-                cost = _cost(here, index, module, whole)
+            behind -= sizes[index - 1]
+            if SMALLEST <= behind <= whole - SMALLEST:
+                waits = here[index].verb in TAKING_TIME
+                cost = (
+                    abs(whole - 2 * behind) + (0 if waits else NO_WAIT_COST) + (DEPENDS_COST if index in crossed else 0)
+                )
                 if best is None or cost < best[0]:
-                    best = (cost, module)
+                    best = (cost, Module(steps=tuple(here[index:]), is_end=is_end))
         for position, step in enumerate(here):
             inner_is_end = is_end and position == len(here) - 1 and step.verb != "repeat"
-            for _, branch in branches(step):
-                if size(branch) > whole // 2:
-                    lists.append((list(branch), inner_is_end))
+            lists += [(list(branch), inner_is_end) for _, branch in branches(step) if size(branch) > whole // 2]
     return best[1] if best else None
 
 
-def _cost(steps: Sequence[Step], index: int, module: Module, whole: int) -> int:
-    cost = abs(whole - 2 * module.size)
-    if steps[index].verb not in TAKING_TIME:
-        cost += NO_WAIT_COST
-    inside = {step.name for step in walk(module.steps) if step.name}
-    before = {step.name for step in walk(steps[:index]) if step.name} - inside
-    saved = {step.fetch.save_as for step in walk(steps[:index]) if isinstance(step, FetchStep)}
-    if any(name in before or name in saved for name in _mentioned(module.steps)):
-        cost += DEPENDS_COST
-    return cost
+def _crossed(steps: Sequence[Step]) -> set[int]:
+    """The cuts of a list across which a later step refers to an earlier one, or to data that it fetched."""
+    last_named: dict[str, int] = {}
+    crossed: set[int] = set()
+    for index, step in enumerate(steps):
+        for name in _mentioned(step):
+            if name in last_named:
+                crossed.update(range(last_named[name] + 1, index + 1))
+        for one in walk([step]):
+            if one.name:
+                last_named[one.name] = index
+            if isinstance(one, FetchStep):
+                last_named[one.fetch.save_as] = index
+    return crossed
 
 
-def _mentioned(steps: Sequence[Step]) -> Iterator[str]:
-    """Names of steps and of fetched data that the steps refer to."""
-    for step in walk(steps):
-        via = getattr(step, "via", None)
-        if isinstance(via, SameChannel):
-            yield via.same_as
-        for key in ("when", "if_", "wait_for", "choose", "repeat"):
-            yield from _in_condition(getattr(step, key, None))
+def _mentioned(step: Step) -> Iterator[str]:
+    """Names of steps and of fetched data that a step, and those inside it, refer to."""
+    for one in walk([step]):
+        if isinstance(one, SendStep) and isinstance(one.via, SameChannel):
+            yield one.via.same_as
+        for condition in _conditions(one):
+            for leaf in leaves(condition):
+                if isinstance(leaf, EventLeaf | MessageLeaf | SurveyLeaf) and isinstance(leaf.since, str):
+                    yield leaf.since
+                elif isinstance(leaf, DataLeaf):
+                    yield from (path.partition(".")[0] for path in leaf.data)
 
 
-def _in_condition(value: Any) -> Iterator[str]:
-    pending = [value]
-    while pending:
-        here = pending.pop()
-        if isinstance(here, list):
-            pending += here
-        elif here is not None and hasattr(here, "model_fields_set"):
-            if isinstance(since := getattr(here, "since", None), str):
-                yield since
-            data = getattr(here, "data", None)
-            if isinstance(data, dict):
-                yield from (path.partition(".")[0] for path in data)
-            pending += [getattr(here, key, None) for key in ("all_", "any_", "not_", "when", "while_")]
+def _conditions(step: Step) -> Iterator[Condition]:
+    if step.when is not None:
+        yield step.when
+    match step:
+        case IfStep():
+            yield step.if_
+        case WaitForStep():
+            yield step.wait_for
+        case ChooseStep():
+            yield from (option.when for option in step.choose)
+        case RepeatStep() if step.repeat.while_ is not None:
+            yield step.repeat.while_
+        case _:
+            pass
 
 
 def _named(step: Step) -> str:

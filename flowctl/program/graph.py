@@ -193,11 +193,33 @@ class _Builder:
             if instruction.op == "send" and label == NEXT and isinstance(step, SendStep):
                 yield self._sent(instruction, step, turns), 0
                 continue
+            if self._is_needless(instruction, label) or self._is_closed(instruction, label):
+                continue
             apart_ms = least_ms(instruction, label)
             if apart_ms is not None:
                 yield self._to(target, pc, turns), apart_ms
         if isinstance(step, FetchStep) and step.fetch.on_error == "exit":
             yield self.graph.end, 0
+
+    def _is_needless(self, instruction: Instruction, label: str) -> bool:
+        """Whether a way only passes a send over: the way through it takes no longer and sends more.
+
+        Not so inside a repeat, whose next turn counts from the last message that left.
+        """
+        if self.around[instruction.pc]:
+            return False
+        if instruction.op == "send":
+            return label == "skipped" and instruction.targets["skipped"] == instruction.next
+        if instruction.role != "when" or label != "else":
+            return False
+        asked = self.program.instructions[instruction.targets["then"]]
+        return asked.op == "send" and asked.next == instruction.targets["else"]
+
+    def _is_closed(self, instruction: Instruction, label: str) -> bool:
+        """Whether nobody leaves a repeat here: without a `while` all its turns are taken."""
+        step = instruction.step
+        is_repeat = label == NEXT and instruction.op == "repeat"
+        return is_repeat and isinstance(step, RepeatStep) and step.repeat.while_ is None
 
     def _sent(self, instruction: Instruction, step: SendStep, turns: Turns) -> int:
         """The nodes of the messages a send lets leave, one behind the other: the first, or what follows where there is none."""
@@ -239,10 +261,12 @@ class _Builder:
         return [one for one in each if one] * (len(step.to) if step.to else 1)
 
     def _end_turn(self, again: Instruction, turns: Turns) -> None:
-        """Note that a turn ends here, and see to it that the next one is laid out."""
+        """Note that a turn ends here, and see to it that what follows is laid out: the next turn, or the way out."""
         head_pc = again.next
         if turns[-1] + 1 < self.turns_told[head_pc]:
             self._node(head_pc, (*turns[:-1], turns[-1] + 1))
+        else:
+            self._to(self.program.instructions[head_pc].next, head_pc, turns)
         self.turn_ends.append(_TurnEnd(pc=again.pc, head_pc=head_pc, turns=turns))
 
     def close_turns(self) -> None:

@@ -30,6 +30,7 @@ class Status:
     failed: int
     suppressed: int
     paused: tuple[str, ...]
+    guarded: dict[str, str]  # workflow → the guard that it exceeded, until resumed
 
 
 def status(store: Store, *, now: int) -> Status:
@@ -51,8 +52,9 @@ def status(store: Store, *, now: int) -> Status:
         (now,),
     ).fetchall()
     paused = connection.execute(
-        "SELECT workflow FROM workflow_states WHERE state = 'paused' OR by_hand = 'paused' ORDER BY 1"
+        "SELECT workflow FROM workflow_states WHERE state = 'paused' OR by_hand IN ('paused', 'stopped') ORDER BY 1"
     )
+    guarded = connection.execute("SELECT workflow, note FROM workflow_states WHERE note IS NOT NULL ORDER BY 1").fetchall()
     return Status(
         commit=release[0] if release else None,
         applied_at=release[1] if release else None,
@@ -69,4 +71,5 @@ def status(store: Store, *, now: int) -> Status:
         failed=one("SELECT count(*) FROM outbox WHERE state = 4"),
         suppressed=one("SELECT count(*) FROM suppressions WHERE contact_id = 0"),
         paused=tuple(name for (name,) in paused),
+        guarded=dict(guarded),
     )

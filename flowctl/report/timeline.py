@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowctl.store.database import Store
 
 # At one instant: what happened outside comes before what the engine made of it.
-_CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _JOURNAL, _ANSWER = range(7)
+_CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _SCORED, _JOURNAL, _ANSWER = range(8)
 _OF_MESSAGES = frozenset({"send", "held", "skipped", "failed", "in_doubt", "resolved"})
 # A message that left at the instant it was queued comes behind the row that says so, before what followed from it.
 _QUEUED = (
@@ -79,6 +79,7 @@ def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Time
         *_events(connection, contact_id),
         *_changes(connection, contact_id),
         *_segments(connection, contact_id),
+        *_scored(connection, contact_id),
         *_journal(connection, contact_id, steps),
         *_answers(connection, contact_id, steps),
     ]
@@ -152,6 +153,17 @@ def _changes(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
     return [
         ((at, _CHANGE, row_id), Entry(at=at, kind="changed", subject=name, detail={"old": old, "new": new}))
         for row_id, name, old, new, at in rows
+    ]
+
+
+def _scored(connection: sqlite3.Connection, contact_id: int) -> list[_Ranked]:
+    """What rules gave; what `add` steps gave is in the journal."""
+    rows = connection.execute(
+        "SELECT id, score, rule, points, at FROM score_ledger WHERE contact_id = ? AND rule != 'step'", (contact_id,)
+    )
+    return [
+        ((at, _SCORED, row_id), Entry(at=at, kind="scored", subject=score, detail={"points": points, "rule": rule}))
+        for row_id, score, rule, points, at in rows
     ]
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from flowctl.channels.recording import RecordingChannel
+from flowctl.engine import finish
 from flowctl.engine.apply import CHANNELS, apply, in_order
 from flowctl.engine.by_hand import enroll
-from flowctl.engine.finish import conditions, watched
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.localtime import instant
 from flowctl.engine.observe import judge_in_full, start_cursors
 from flowctl.engine.runtime import Experiment, load
-from flowctl.engine.segments import Probe
 from flowctl.engine.tick import tick
 from flowctl.failure import Failure, UsageFailure
 from flowctl.language.durations import Duration
@@ -221,8 +220,7 @@ class _Story:
         """Tick at every instant at which something can happen, and at the end."""
         while self._ticks < TICKS_MAX:
             probes = [probe for plan in self._runtime.segments for probe in plan.probes]
-            for version in watched(self._runtime):
-                probes += [Probe.from_json(probe) for judged in conditions(version) for probe in judged.probes]
+            probes += finish.probes(self._runtime)
             following = Horizon(self._connection, self._runtime, probes).next(self._now)
             if following > end:
                 break

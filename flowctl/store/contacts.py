@@ -252,6 +252,15 @@ def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
             "WHERE m.contact_id = ? ORDER BY m.at, m.id",
             contact_id,
         ),
+        "scores": _rows(
+            connection, "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id", contact_id
+        ),
+        "survey_answers": _rows(
+            connection, "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id", contact_id
+        ),
+        "coupons": _rows(
+            connection, "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id", contact_id
+        ),
         "journal": _rows(
             connection,
             "SELECT r.at, r.kind, r.workflow, r.version, r.step, r.detail FROM journal j "
@@ -268,7 +277,7 @@ def _rows(connection: sqlite3.Connection, query: str, contact_id: int) -> list[d
 
 
 def _json(name: str, value: Any) -> Any:
-    inner = name in ("properties", "trigger", "data", "detail") and isinstance(value, str)
+    inner = name in ("properties", "trigger", "data", "detail", "answers") and isinstance(value, str)
     return json.loads(value) if inner else value
 
 

@@ -20,7 +20,8 @@ def geofenced(shape: str, lat: Any, lon: Any) -> int | None:
         return None
     said = _shape(shape)
     if "center" in said:
-        return int(distance_m(*said["center"], lat, lon) <= said["radius"])
+        center_lat, center_lon = said["center"]
+        return int(distance_m(center_lat, center_lon, lat, lon) <= said["radius"])
     return int(in_polygon(said["polygon"], lat, lon))
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flowctl.store.database import transaction
-from tests.engine.world import T0
+from tests.engine.world import SETTINGS, T0, workflow
 
 RECORDS = {
     "deal": {
@@ -36,7 +36,7 @@ def office(applied):
 
 def test_records_come_in_go_out_and_come_in_again_unchanged(office, flowctl, project):
     (project / "deals.csv").write_text(
-        'customer,key,at,title,value,hot,tags\nana,d1,2026-03-02T10:00:00Z,First,12.5,true,"a,b"\nben@example.com,d1,2026-03-02T10:00:00Z,=1+1,7,no,\n'
+        'customer,key,at,title,value,hot,tags,due\nana,d1,2026-03-02T10:00:00Z,First,12.5,true,"a,b",2026-04-01T09:00:00Z\nben@example.com,d1,2026-03-02T10:00:00Z,=1+1,7,no,,\n'
     )
     status, out, _ = flowctl("records", "import", "deal", "deals.csv", "--map", "customer=contact", "--json")
     assert (status, json.loads(out)["stored"]) == (0, 2)
@@ -45,12 +45,12 @@ def test_records_come_in_go_out_and_come_in_again_unchanged(office, flowctl, pro
     )
     _, out, _ = flowctl("records", "list", "--contact", "ana", "--json")
     [found] = json.loads(out)["records"]
-    assert found["values"] == {"title": "First", "value": 12.5, "hot": True, "tags": ["a", "b"]}
+    assert found["values"] == {"title": "First", "value": 12.5, "hot": True, "tags": ["a", "b"], "due": 1775034000000}
     _, out, _ = flowctl("records", "export", "deal")
     assert out.splitlines() == [
-        "contact,key,at,title,value,hot,tags",
-        'ana,d1,2026-03-02T10:00:00Z,First,12.5,true,"a,b"',
-        "ben,d1,2026-03-02T10:00:00Z,'=1+1,7,false,",
+        "contact,key,at,title,value,hot,tags,due",
+        'ana,d1,2026-03-02T10:00:00Z,First,12.5,true,"a,b",2026-04-01T09:00:00Z',
+        "ben,d1,2026-03-02T10:00:00Z,'=1+1,7,false,,",
     ]
     _, out, _ = flowctl("records", "export", "deal", "--format", "ndjson")
     (project / "deals.ndjson").write_text(out)
@@ -124,3 +124,17 @@ def test_audiences_are_listed_and_exported_hashed(office, flowctl):
     assert out.startswith("email,phone,country\n")
     assert "example.com" not in out
     assert len(json.loads(flowctl("audiences", "export", "meta", "--json")[1])["members"]) == 2
+
+
+def test_a_notice_leaves_by_the_channel_of_the_settings(project, flowctl, monkeypatch):
+    monkeypatch.setenv("FLOWCTL_NOW", "2026-03-02T10:05:00Z")
+    (project / "flowctl.yaml").write_text(SETTINGS + "teams: {sales: {email: sales@example.com}}\n")
+    (project / "w.yaml").write_text(workflow("w", steps="- notify: {team: sales}\n  text: 'Call {{ contact.key }}'"))
+    assert flowctl("apply", "--allow-dirty", "--yes")[0] == 0
+    (project / "ana.csv").write_text("key,email\nana,ana@example.com\n")
+    flowctl("contacts", "import", "ana.csv")
+    flowctl("events", "add", "signup", "--contact", "ana")
+    assert json.loads(flowctl("tick", "--json")[1])["notified"] == 1
+    [letter] = [path for path in (project / "mail").rglob("*") if path.is_file()]
+    assert "To: sales@example.com" in letter.read_text()
+    assert "told the own people" in flowctl("explain", "ana")[1]

@@ -96,6 +96,18 @@ def test_values_in_a_path_stay_values(site):
     assert site.paths == ["/reco/ana?name=..%2Fx%3Fa%3D1%26b%3D%C3%A9%2F%40%0D%0AX%3A%20y"]
 
 
+@pytest.mark.parametrize("key", ["..", "."])
+def test_a_value_does_not_climb(site, key):
+    world = world_of(
+        site,
+        steps="- fetch: {service: shop, path: '/a/{{ contact.key }}/b', save_as: reco, on_error: continue}",
+        people=key,
+    )
+    world.tick(at("1m"))
+    assert site.asked == []
+    assert ["climbs" in detail["failed"] for kind, detail in world.journal(key) if kind == "fetched"] == [True]
+
+
 def test_a_failing_service_is_retried_and_then_on_error_decides(site):
     site.answer = lambda _path: (503, {}, b"busy")
     world = world_of(site)
@@ -215,6 +227,8 @@ def test_apply_refuses_a_sample_that_is_no_json_and_a_path_without_slash(site):
     steps = "- fetch: {service: shop, path: '@evil.example/x', save_as: reco}"
     settings = SETTINGS + "services: {shop: {url: 'https://shop.example'}}\n"
     assert "starts with /" in refusals(workflow("w", steps=steps), settings=settings)[0]
+    steps = "- fetch: {service: shop, path: '/{{ contact.key|urlencode }}', save_as: reco}"
+    assert "percent-encoded already" in refusals(workflow("w", steps=steps), settings=settings)[0]
 
 
 # -------------------------------------------------------------------------------------------------------------- one GET
@@ -332,3 +346,43 @@ def test_a_closed_port_is_asked_again():
     with pytest.raises(Unfetched, match="no connection") as refused:
         get_json(Service(url=f"http://127.0.0.1:{port}", private=True), "/x")
     assert refused.value.again
+
+
+def test_a_tick_stops_asking_when_its_time_is_up(site):
+    from flowctl.engine.fetching import fetch_waiting
+    from flowctl.engine.runtime import load
+
+    site.answer = lambda _path: (500, {}, b"")
+    world = world_of(site)
+    world.tick(at("1m"))
+    assert fetch_waiting(world.connection, load(world.connection), at("9m"), until_s=time.monotonic()) == 0
+    assert len(site.asked) == 1
+
+
+def test_a_sample_serves_the_preview_and_a_dry_run_asks_nobody(site, tmp_path, monkeypatch, capsys):
+    from flowctl.cli.main import main
+
+    monkeypatch.setenv("FLOWCTL_NOW", "2026-03-02T10:05:00Z")
+    message = "message: ideas\nemail: {from: shop, subject: '{{ data.reco.title }}', text: x}\npurpose: transactional\n"
+    for path, text in {
+        **sampled(site).sources,
+        "flows/reco.json": '{"title": "Sample"}',
+        "ideas.yaml": message,
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    def flowctl(*said):
+        status = main(["-C", str(tmp_path), *said])
+        return status, capsys.readouterr().out
+
+    assert flowctl("apply", "--yes", "--allow-dirty")[0] == 0
+    (tmp_path / "ana.csv").write_text("key,email,first_name\nana,ana@example.com,Ana\n")
+    assert flowctl("contacts", "import", "ana.csv")[0] == 0
+    assert flowctl("events", "add", "signup", "--contact", "ana")[0] == 0
+    assert "Sample" in flowctl("messages", "render", "ideas", "--contact", "ana")[1]
+    site.answer = lambda _path: (200, {}, b'{"title": "Real"}')
+    assert flowctl("tick", "--dry-run")[0] == 0
+    assert site.asked == []
+    assert flowctl("tick")[0] == 0
+    assert site.paths == ["/reco/ana?name=Ana"]

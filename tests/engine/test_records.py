@@ -44,8 +44,17 @@ def test_a_record_is_made_once_per_key_with_values_of_its_types():
     ]
     assert [row[1:] for row in records(world, "ana")] == made
     assert records(world, "ben") == [("ben", "opportunity", "c1", {"title": "Cart of Ben", "value": 5})]
-    told = [detail["existing"] for kind, detail in world.journal("ana") if kind == "created"]
+    told = [detail["existing"] for kind, detail in world.journal("ana") if kind == "recorded"]
     assert told == [0, 1, 0]
+
+
+def test_values_are_json_of_their_types():
+    values = "{hot: true, tags: {from: contact.interests}, value: '{{ 1.5 * 2 }}', title: {from: contact.stage}}"
+    world = World(workflow("w", steps=f"- create: {{record: opportunity, values: {values}}}"), settings=RECORDS)
+    world.contact("ana", interests='["books"]')
+    world.event("ana", "signup", at("1m"))
+    world.tick(at("1m"))
+    assert [row[3] for row in records(world)] == [{"hot": True, "tags": ["books"], "value": 3, "title": None}]
 
 
 def test_without_a_key_every_arrival_makes_one():
@@ -151,3 +160,29 @@ def test_start_hands_over_what_a_template_makes():
     world.event("ana", "signup", T0 + 1)
     world.tick(at("1m"))
     assert world.value("ana", "first_name") == "Dr Ana"
+
+
+def test_what_a_template_makes_of_a_contact_is_no_template():
+    world = World(workflow("w", steps="- set: {first_name: 'Dr {{ contact.first_name }}'}\n- notify: {team: sales}\n  text: '{{ contact.first_name }}'"),
+                  settings=SETTINGS + "teams: {sales: {email: sales@example.com}}\n")  # fmt: skip
+    world.contact("ana", first_name="{{ 7 * 7 }}' || '")
+    world.event("ana", "signup", at("1m"))
+    world.tick(at("1m"))
+    assert world.value("ana", "first_name") == "Dr {{ 7 * 7 }}' || '"
+    assert world.connection.execute("SELECT text FROM notices").fetchall() == [("Dr {{ 7 * 7 }}' || '",)]
+
+
+def test_many_rows_are_rendered_in_short_transactions(monkeypatch):
+    from flowctl.engine import advance
+
+    monkeypatch.setattr(advance, "RENDERED_ROWS", 3)
+    world = World(workflow("w", steps="- set: {first_name: '{{ contact.key|upper }}'}"))
+    for number in range(8):
+        world.contact(f"k{number}")
+        world.event(f"k{number}", "signup", at("1m"))
+    begun = []
+    world.connection.set_trace_callback(lambda said: begun.append(said) if said.startswith("BEGIN") else None)
+    world.tick(at("1m"))
+    world.connection.set_trace_callback(None)
+    assert [world.value(f"k{number}", "first_name") for number in range(8)] == [f"K{number}" for number in range(8)]
+    assert len(begun) >= 3

@@ -117,7 +117,7 @@ def test_a_variant_is_whole():
 def test_everything_wrong_is_said_at_once():
     found = faults(
         email=email(
-            subject="{{ contct.first_name }}", text={"fr": "{% if %}", "en": "{{ coupon('X') }}"}, attach=["a.pdf"]
+            subject="{{ contct.first_name }}", text={"fr": "{% if %}", "en": "{{ coupon(contact.code) }}"}, attach=["a.pdf"]
         ),
         push={"text": "{{ trigr.x }}", "url": "https://x.example"},
     )
@@ -125,7 +125,7 @@ def test_everything_wrong_is_said_at_once():
         "RUN001 message m: attachments are not sent yet",
         "CNT003 message m: nothing provides `contct`",
         "YML007 message m: template: Expected an expression, got 'end of statement block'",
-        "RUN001 message m: `coupon` in a message is not run yet",
+        'YML007 message m: `coupon` must be written out, like coupon("WELCOME10")',
         "CNT003 message m: nothing provides `trigr`",
     ]
 

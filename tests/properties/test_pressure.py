@@ -97,6 +97,7 @@ messages:
   c: {sms: {text: c}}
   d: {purpose: transactional, email: {subject: d, text: d}}
 """
+WHILE = ", while: {field: country, is: FR}"
 SPANS = ["1h", "5h", "1d", "2d", "30h"]
 
 
@@ -118,8 +119,14 @@ def step(inner):
                 *listed(said[2]),
             ]
         ),
-        st.tuples(st.sampled_from(SPANS), st.sampled_from(SPANS), st.integers(1, 4), inner).map(
-            lambda said: [f"repeat: {{every: [{said[0]}, {said[1]}], max: {said[2]}}}", "steps:", *listed(said[3])]
+        st.tuples(
+            st.sampled_from(SPANS), st.sampled_from(SPANS), st.integers(1, 4), inner, st.sampled_from(["", WHILE])
+        ).map(
+            lambda said: [
+                f"repeat: {{every: [{said[0]}, {said[1]}], max: {said[2]}{said[4]}}}",
+                "steps:",
+                *listed(said[3]),
+            ]
         ),
         st.just(["send: a", "on_skip:", "  - send: c"]),
         st.just(["exit: done"]),
@@ -245,6 +252,8 @@ class Run:
 
     def repeat(self, one):
         last = None
+        if one.repeat.while_ is not None and self.chance.random() < 0.3:
+            return None
         for turn in range(one.repeat.max):
             begun = self.at
             left = self.steps(one.steps)
@@ -253,8 +262,8 @@ class Run:
                 every = one.repeat.every[min(turn, len(one.repeat.every) - 1)]
                 self.rest()
                 self.at = max(self.at, (left if left is not None else begun) + every.shortest_ms)
-                if self.chance.random() < 0.1:
-                    break
+            if one.repeat.while_ is not None and self.chance.random() < 0.3:
+                break
         return last
 
 

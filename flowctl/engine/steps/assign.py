@@ -36,7 +36,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """One choice a contact, in order of enrollments; where the team is empty by now the owner stays."""
     members: list[str] = batch.runtime.said["teams"].get(said["team"], {}).get("members", [])
     rows = batch.connection.execute(
-        "SELECT c.id, c._seed FROM work w JOIN contacts c ON c.id = w.contact_id "
+        "SELECT c.id, c._seed FROM work w CROSS JOIN contacts c ON c.id = w.contact_id "
         f"WHERE {HERE}{' AND c.owner IS NULL' if said['keep'] else ''} GROUP BY c.id ORDER BY min(w.eid)",
         batch.here(version, pc),
     ).fetchall()

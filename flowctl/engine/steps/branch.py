@@ -33,7 +33,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         **here,
     )
     if said["role"] != "begin":
-        batch.note(version, pc, "branch", said["values"], source="work w JOIN contacts c ON c.id = w.contact_id")
+        batch.note(version, pc, "branch", said["values"], source="work w CROSS JOIN contacts c ON c.id = w.contact_id")
     then, otherwise = said["targets"]["then"], said["targets"]["else"]
     batch.execute(
         "UPDATE work AS w SET pc = CASE w.way WHEN 1 THEN :then ELSE :otherwise END, woken = 0, way = NULL "

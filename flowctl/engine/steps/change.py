@@ -27,7 +27,7 @@ def change(batch: Batch, version: Version, pc: int, kind: str, field: str, value
     batch.execute("DELETE FROM changed")
     batch.execute(
         f'INSERT INTO changed SELECT c.id, w.eid, c."{field}", {value}, w.at '  # noqa: S608 - declared field, compiled value
-        f"FROM {_CONTACT_ROWS[combine]} w JOIN contacts c ON c.id = w.contact_id",
+        f"FROM {_CONTACT_ROWS[combine]} w CROSS JOIN contacts c ON c.id = w.contact_id",
         **here,
     )
     batch.note(

@@ -29,7 +29,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
         field = fields.get(name)
         values = tuple(field.values or ()) if field else ()
         sql = templates.value(step, value, field.type if field else None, key="create", values=values)
-        pairs.append(f"{literal(name)}, {f'json({sql})' if field and field.type == 'tags' else sql}")
+        pairs.append(f"{literal(name)}, {_as_json(sql, field.type if field else None)}")
     key = f"CAST({compiler.value_of(said.key)} AS TEXT)" if said.key else "NULL"
     # Without a key every arrival makes one. An unknown key is one value, as in `reentry`.
     cause = f"'key:' || coalesce({key}, '')" if said.key else "'step:' || w.eid || ':' || w.pc || ':' || w.at"
@@ -42,13 +42,20 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     }
 
 
+def _as_json(sql: str, type_: str | None) -> str:
+    """A stored value as JSON says it."""
+    if type_ == "boolean":
+        return f"json(CASE {sql} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END)"
+    return f"json({sql})" if type_ == "tags" else sql
+
+
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """The unique key of the table is the judge; who has the record already goes on."""
     fill(batch, version, pc, said["templates"])
     batch.facts += batch.execute(
         "INSERT INTO records (contact_id, kind, key, cause, record_values, at, enrollment_id) "
         f"SELECT w.contact_id, :kind, {said['key']}, {said['cause']}, {said['values']}, w.at, w.eid "
-        f"FROM work w JOIN contacts c ON c.id = w.contact_id WHERE {HERE} ORDER BY w.eid "
+        f"FROM work w CROSS JOIN contacts c ON c.id = w.contact_id WHERE {HERE} ORDER BY w.eid "
         "ON CONFLICT (contact_id, kind, cause) DO NOTHING",
         kind=said["kind"],
         **batch.here(version, pc),
@@ -56,9 +63,9 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     batch.note(
         version,
         pc,
-        "created",
+        "recorded",
         "json_object('record', r.kind, 'id', r.id, 'key', r.key, 'existing', r.enrollment_id IS NOT w.eid)",
-        source="work w JOIN contacts c ON c.id = w.contact_id JOIN records r ON r.contact_id = w.contact_id "
+        source="work w CROSS JOIN contacts c ON c.id = w.contact_id JOIN records r ON r.contact_id = w.contact_id "
         f"AND r.kind = :record AND r.cause = {said['cause']}",
         record=said["kind"],
     )

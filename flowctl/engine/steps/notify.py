@@ -49,7 +49,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         "SELECT x.contact_id, x.eid, x.version, x.pc, x.at, :team, x.owner, x.recipient, x.text, iif(x.recipient IS NULL, 3, 0), "
         "iif(x.recipient IS NULL, NULL, x.at), iif(x.recipient IS NULL, x.at, NULL), iif(x.recipient IS NULL, 'nobody to tell has an address', NULL) "
         f"FROM (SELECT w.*, {'c.owner' if said['owner'] else 'NULL'} AS owner, {recipient} AS recipient, {said['text']} AS text "
-        f"FROM work w JOIN contacts c ON c.id = w.contact_id WHERE {HERE}) x WHERE true ORDER BY x.eid "
+        f"FROM work w CROSS JOIN contacts c ON c.id = w.contact_id WHERE {HERE}) x WHERE true ORDER BY x.eid "
         "ON CONFLICT (enrollment_id, pc, at) DO NOTHING",
         team=said["team"],
         shared=teams.get(said["team"], {}).get("email"),

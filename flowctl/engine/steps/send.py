@@ -129,9 +129,9 @@ def _post(batch: Batch, version: Version, pc: int, said: dict[str, Any], channel
     """Outbox rows; a second look at the same visit finds them there and adds none."""
     batch.execute(
         "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
-        f"expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, {channel}, :message, {recipient}, :marketing, :priority, "
-        "w.at, w.at + :expire, w.at FROM work w JOIN contacts c ON c.id = w.contact_id "
-        f"WHERE {HERE} AND {where} "
+        f"expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, {channel}, :message, "
+        f"(SELECT {recipient} FROM contacts c WHERE c.id = w.contact_id), :marketing, :priority, w.at, w.at + :expire, w.at FROM work w "
+        f"WHERE {HERE} AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND {where}) "
         "ON CONFLICT (enrollment_id, pc, visit, channel, recipient) DO NOTHING",
         message=said["message_id"],
         marketing=said["marketing"],

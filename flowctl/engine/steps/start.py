@@ -46,7 +46,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     batch.facts += batch.execute(
         "INSERT INTO entries (contact_id, workflow, at, cause, trigger, data, step) SELECT w.contact_id, :workflow, w.at, "
         "'start:' || w.eid || ':' || w.pc || ':' || w.visit || ':' || w.at, json_object('workflow', :by, 'at', w.at), "
-        f"json_object('input', {said['inputs']}), :step FROM work w JOIN contacts c ON c.id = w.contact_id "
+        f"json_object('input', {said['inputs']}), :step FROM work w CROSS JOIN contacts c ON c.id = w.contact_id "
         f"WHERE {HERE} ON CONFLICT (workflow, contact_id, cause) DO NOTHING",
         workflow=said["workflow"],
         by=version.workflow,

@@ -76,7 +76,7 @@ def _fill(batch: Batch, version: Version, value: str, where: str, here: dict[str
     zone = f"coalesce(c._zone, {version.zone:d})"
     pairs = batch.connection.execute(
         f"SELECT DISTINCT {value}, {zone}, (SELECT z.name FROM zones z WHERE z.id = {zone}) "  # noqa: S608 - compiled
-        f"FROM work w JOIN contacts c ON c.id = w.contact_id {where}",
+        f"FROM work w CROSS JOIN contacts c ON c.id = w.contact_id {where}",
         {"now": batch.now, **here},
     ).fetchall()
     rows = [(found, number, due(found, name)) for found, number, name in pairs if found is not None]

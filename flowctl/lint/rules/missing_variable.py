@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.language.faults import listed, nearest
 from flowctl.language.problem import Problem, Related
-from flowctl.language.steps import FetchStep
+from flowctl.language.steps import FetchStep, TaskStep
 from flowctl.lint.templates import read
 from flowctl.lint.texts import Text, message_texts, step_texts
 from flowctl.project.load import body_path
@@ -256,6 +256,8 @@ class _Names:
         if root == "data":
             fetches = [step.fetch for step in journey.steps if isinstance(step, FetchStep)]
             sure = {fetch.save_as for fetch in fetches if fetch.on_error == "exit"}
+            # The outcome is there where the task was done, which is where its `then` asks for it.
+            sure |= {step.id for step in journey.steps if isinstance(step, TaskStep) and step.id}
             return sure, {fetch.save_as for fetch in fetches} - sure
         each = [handed(trigger, self.project) for trigger in workflow.triggers]
         maybe = {name for names in each for name in names or ()} | ({ANY} if None in each else set())

@@ -67,7 +67,8 @@ SEVERITY: Severity = "error"
 def check(context: Context) -> Iterator[Problem]:
     """Every workflow without a finite bound, with the round it can go."""
     for journey in context.journeys:
-        found = journey.pressure.bound(CHANNELS) if journey.pressure is not None else None
+        pressure = journey.pressure
+        found = pressure.bound(CHANNELS) if pressure is not None and not pressure.is_too_large else None
         if found is not None and found.is_unbounded:
             yield _side_by_side(journey, found) if found.is_side_by_side else _round(journey, found)
 

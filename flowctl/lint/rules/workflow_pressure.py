@@ -7,7 +7,8 @@ its steps from send to send, its `repeat` turns, and the next run after `reentry
 fields to be now, a calendar day to have 23 hours once. Compares that with `pressure:` in flowctl.yaml. A message that goes to
 several recipients or on all of several channels counts each of them; a fallback (`via: [push, email]`) counts once.
 
-It is an error where nothing caps the channel: the built-in budgets are then the measure. The bound is per value of
+It is an error where nothing caps the channel: the built-in budgets are then the measure; and where a workflow has more than
+400 sends, repeats counted turn by turn. The bound is per value of
 `reentry.key` where there is one: how many keys a contact has is unknown.
 
 ## Why is this bad
@@ -50,7 +51,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.language.times import Rate
-from flowctl.lint.bounds import ALL, SENDS_TOLD, told
+from flowctl.lint.bounds import ALL, SENDS_MAX, SENDS_TOLD, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,6 +93,9 @@ def check(context: Context) -> Iterator[Problem]:
         pressure = journey.pressure
         if pressure is None:
             continue
+        if pressure.is_too_large:
+            yield _too_large(journey)
+            continue
         reported: set[str] = set()
         for channel, channels, rates, is_cap in _measures(context, pressure.used_channels()):
             if channel == ALL and len(channels) == 1 and set(channels) <= reported:
@@ -101,6 +105,18 @@ def check(context: Context) -> Iterator[Problem]:
             if exceeded := _exceeded(found, rates, told_max):
                 reported.add(channel)
                 yield _finding(journey, channel, found, exceeded, told_max, is_cap=is_cap)
+
+
+def _too_large(journey: Journey) -> Problem:
+    return Problem(
+        code=CODE,
+        slug=SLUG,
+        severity=WORST,
+        message=f"`{journey.name}` has too many sends to tell what a contact can get: more than {SENDS_MAX}",
+        place=journey.workflow.place_of("workflow"),
+        help="split it: `flowctl rule CPX004` says how",
+        step=journey.name,
+    )
 
 
 def _exceeded(found: Bound, rates: Sequence[Rate], told_max: int) -> list[Rate]:

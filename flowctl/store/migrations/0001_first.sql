@@ -248,7 +248,7 @@ INSERT INTO journal_kinds (id, name) VALUES
   (1, 'entered'), (2, 'refused'), (3, 'branch'), (4, 'waiting'), (5, 'woken'), (6, 'timed_out'), (7, 'send'), (8, 'sent'),
   (9, 'held'), (10, 'skipped'), (11, 'failed'), (12, 'in_doubt'), (13, 'set'), (14, 'added'), (15, 'tagged'), (16, 'exited'),
   (17, 'completed'), (18, 'goal'), (19, 'cancelled'), (20, 'resolved'), (21, 'untagged'), (22, 'started'), (23, 'stopped'),
-  (24, 'assigned'), (25, 'created'), (26, 'notified'), (27, 'task'), (28, 'fetched'), (29, 'advertised'), (30, 'secondary_goal');
+  (24, 'assigned'), (25, 'recorded'), (26, 'notified'), (27, 'task'), (28, 'fetched'), (29, 'advertised'), (30, 'secondary_goal');
 
 -- Messages to leave. Names of channels and messages are numbered in `names`.
 CREATE TABLE names (
