@@ -10,7 +10,7 @@ from flowctl.engine.conditions import probes as condition_probes
 from flowctl.engine.conditions import sql as condition_sql
 from flowctl.engine.conditions import survey, unsupported
 from flowctl.engine.conditions.event import first_at
-from flowctl.engine.conditions.literal import literal
+from flowctl.engine.conditions.literal import json_path, literal
 from flowctl.engine.conditions.scope import Frame, Scope
 from flowctl.engine.conditions.values import operand_of
 from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, SurveyLeaf, leaves
@@ -65,9 +65,12 @@ class Compiler:
         return [probe.to_json() for probe in condition_probes(condition, self.scope)] if not unsupported(condition, self.scope) else []
 
     def values_seen(self, condition: Condition) -> str:
-        """SQL of a JSON object: the way taken, and the fields the condition looked at."""
-        names = sorted({leaf.field for leaf in leaves(condition) if isinstance(leaf, FieldLeaf)})
-        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f'{literal(name)}, c."{name}"' for name in names)]
+        """SQL of a JSON object: the way taken, and the fields and trigger values the condition looked at."""
+        every = list(leaves(condition))
+        names = sorted({leaf.field for leaf in every if isinstance(leaf, FieldLeaf)})
+        paths = sorted({path for leaf in every if isinstance(leaf, TriggerLeaf) for path in leaf.trigger})
+        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f"{literal(name)}, c.\"{name}\"" for name in names)]
+        pairs += [f"{literal(f'trigger.{path}')}, json_extract(w.trigger, {json_path(path)})" for path in paths]
         return f"json_object({', '.join(pairs)})"
 
     def value_of(self, source: str) -> str:

@@ -47,7 +47,7 @@ class Scoring:
         (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM score_ledger").fetchone()
         if newest == last:
             return 0
-        points = f"SELECT contact_id, sum(points) AS points, max(at) AS at FROM score_ledger WHERE id > {last} AND score = :score GROUP BY contact_id"
+        points = f"SELECT contact_id, sum(points) AS points, max(at) AS at FROM score_ledger WHERE id > {last} AND score = :score GROUP BY +contact_id"
         column = f"c.{quoted(name)}"
         value = bounded(score, f"coalesce({column}, {score['default']!r}) + x.points")
         written = self._change(score, name, f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x CROSS JOIN contacts c ON c.id = x.contact_id")

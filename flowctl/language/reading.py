@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from flowctl.language.faults import Faults, nearest, unknown_key
 from flowctl.language.model import Model
 from flowctl.language.problem import Place, Problem, Related
-from flowctl.language.source import Entry, Mapping, Scalar, Sequence, plain
+from flowctl.language.source import Entry, Mapping, Node, Scalar, Sequence, plain
 
 SINGULAR = {
     "workflow": "workflow",
@@ -29,6 +29,7 @@ SINGULAR = {
 """Every key that declares a resource, with its kind."""
 KINDS = tuple(dict.fromkeys(SINGULAR.values()))
 SETTINGS = "settings"
+_CUTS_MAX = 5  # rounds of cutting out what is wrong, so that the names in the rest are checked as well
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,7 @@ class Declaration:
     name: str
     place: Place  # of the name
     model: Model | None
+    partial: Model | None = None  # of an unsound one: what is left without its faults, for its names to be checked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,9 +106,42 @@ def _read_blocks(kind: str, blocks: list[Mapping]) -> Reading:
     for block in blocks:
         made, faults = validate(model, block)
         name, place = _name(block, kind)
-        declarations.append(Declaration(kind=kind, name=name, place=place, model=made))
+        partial = _salvaged(model, block, faults) if made is None else None
+        declarations.append(Declaration(kind=kind, name=name, place=place, model=made, partial=partial))
         problems += faults
     return Reading(declarations=tuple(declarations), problems=tuple(problems))
+
+
+def _salvaged(model: type[Model], block: Mapping, faults: list[Problem]) -> Model | None:
+    """A model of what is left of a block when the places of its faults are cut out; None where that does not help."""
+    for _ in range(_CUTS_MAX):
+        left = _without(block, {fault.place for fault in faults})
+        if not isinstance(left, Mapping) or left == block:
+            return None
+        block = left
+        made, faults = validate(model, block)
+        if made is not None:
+            return made
+    return None
+
+
+def _without(node: Node, places: set[Place]) -> Node | None:
+    """A copy of a node without the entries and items that stand at some places."""
+    if node.place in places:
+        return None
+    match node:
+        case Mapping():
+            kept = {
+                key: Entry(key=entry.key, value=value)
+                for key, entry in node.entries.items()
+                if entry.key.place not in places and (value := _without(entry.value, places)) is not None
+            }
+            return Mapping(entries=kept, place=node.place)
+        case Sequence():
+            items = [inner for item in node.items if (inner := _without(item, places)) is not None]
+            return Sequence(items=items, place=node.place)
+        case _:
+            return node
 
 
 def _blocks_of(key: str, entry: Entry) -> tuple[list[Mapping], list[Problem]]:

@@ -50,7 +50,7 @@ def load_texts(texts: dict[str, str], root: Path) -> Project:
 def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "") -> Project:
     """Read a project from whatever can list and read its files."""
     from flowctl.language.settings import Settings  # noqa: PLC0415 - loaded only where it is needed
-    from flowctl.project.references import check  # noqa: PLC0415 - loaded only where it is needed
+    from flowctl.project.references import check, check_partial  # noqa: PLC0415 - loaded only where it is needed
 
     shelf = _Shelf()
     _take_file(shelf, origin, SETTINGS_FILE)
@@ -84,7 +84,8 @@ def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "
         scenarios=resources["scenarios"],
         assumptions=resources["assumptions"],
     )
-    problems = [*shelf.problems, *check(project, origin.exists)]
+    partial = [(one.kind, one.partial) for one in shelf.declarations if one.partial is not None]
+    problems = [*shelf.problems, *check(project, origin.exists), *check_partial(project, partial, origin.exists)]
     return replace(project, problems=tuple(_once(problems)))
 
 

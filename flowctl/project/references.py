@@ -57,6 +57,17 @@ def check(project: Project, exists: Callable[[str], bool]) -> Iterator[Problem]:
             yield from checks.resource(resource)
 
 
+def check_partial(project: Project, partial: Iterable[tuple[str, Any]], exists: Callable[[str], bool]) -> Iterator[Problem]:
+    """REF001 in what is left of unsound resources, so that all faults show at once; steps are not asked for: some were cut out."""
+    from flowctl.project.scope import Checks  # noqa: PLC0415 - loaded only where it is needed
+
+    checks = Checks(project, Names(project), exists)
+    for kind, model in partial:
+        for problem in checks.workflow(model) if kind == "workflow" else checks.resource(model):
+            if problem.code == "REF001" and "step `" not in problem.message:
+                yield problem
+
+
 class Names:
     """Every name of the project by kind, and what to say of one that is none."""
 

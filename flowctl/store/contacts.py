@@ -261,6 +261,25 @@ def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
         "coupons": _rows(
             connection, "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id", contact_id
         ),
+        "records": _rows(
+            connection,
+            'SELECT kind, key, at, record_values AS "values" FROM records WHERE contact_id = ? ORDER BY id',
+            contact_id,
+        ),
+        "tasks": _rows(
+            connection,
+            "SELECT team, title, at, until_at, outcome, done_at FROM tasks WHERE contact_id = ? ORDER BY id",
+            contact_id,
+        ),
+        "notices": _rows(
+            connection, "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id", contact_id
+        ),
+        "fetches": _rows(
+            connection, "SELECT service, path, at, reason FROM fetches WHERE contact_id = ? ORDER BY id", contact_id
+        ),
+        "audiences": _rows(
+            connection, "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience", contact_id
+        ),
         "journal": _rows(
             connection,
             "SELECT r.at, r.kind, r.workflow, r.version, r.step, r.detail FROM journal j "
@@ -277,7 +296,7 @@ def _rows(connection: sqlite3.Connection, query: str, contact_id: int) -> list[d
 
 
 def _json(name: str, value: Any) -> Any:
-    inner = name in ("properties", "trigger", "data", "detail", "answers") and isinstance(value, str)
+    inner = name in ("properties", "trigger", "data", "detail", "answers", "values") and isinstance(value, str)
     return json.loads(value) if inner else value
 
 

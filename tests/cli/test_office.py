@@ -13,6 +13,7 @@ RECORDS = {
         "value": {"type": "number"},
         "hot": {"type": "boolean"},
         "tags": {"type": "tags"},
+        "due": {"type": "datetime"},
     }
 }
 
@@ -128,7 +129,8 @@ def test_audiences_are_listed_and_exported_hashed(office, flowctl):
 
 def test_a_notice_leaves_by_the_channel_of_the_settings(project, flowctl, monkeypatch):
     monkeypatch.setenv("FLOWCTL_NOW", "2026-03-02T10:05:00Z")
-    (project / "flowctl.yaml").write_text(SETTINGS + "teams: {sales: {email: sales@example.com}}\n")
+    settings = SETTINGS.replace("path: mail", f"path: {project / 'mail'}")
+    (project / "flowctl.yaml").write_text(settings + "teams: {sales: {email: sales@example.com}}\n")
     (project / "w.yaml").write_text(workflow("w", steps="- notify: {team: sales}\n  text: 'Call {{ contact.key }}'"))
     assert flowctl("apply", "--allow-dirty", "--yes")[0] == 0
     (project / "ana.csv").write_text("key,email\nana,ana@example.com\n")
@@ -138,3 +140,13 @@ def test_a_notice_leaves_by_the_channel_of_the_settings(project, flowctl, monkey
     [letter] = [path for path in (project / "mail").rglob("*") if path.is_file()]
     assert "To: sales@example.com" in letter.read_text()
     assert "told the own people" in flowctl("explain", "ana")[1]
+
+
+def test_what_the_store_holds_about_a_person_includes_all_of_it(office, flowctl, project):
+    (project / "deals.csv").write_text("contact,key,value\nana,d1,1\n")
+    flowctl("records", "import", "deal", "deals.csv")
+    office.execute("INSERT INTO audience_members VALUES ('meta', 1, 5)")
+    told = json.loads(flowctl("contacts", "export", "ana")[1])
+    assert told["records"][0]["values"] == {"value": 1}
+    assert told["audiences"][0]["audience"] == "meta"
+    assert told["tasks"] == told["notices"] == told["fetches"] == []

@@ -200,22 +200,18 @@ def test_a_pause_by_hand_outlasts_an_apply_and_resuming_makes_held_messages_read
 
 
 def test_a_message_held_by_a_pause_leaves_on_resume():
-    text = workflow("news", steps="- send: hello")
+    text = workflow("news", steps="- send: hello", reentry="{after: 1h, while_active: parallel}")
     world = World(text, settings=SETTINGS + "pressure: {email: [1 per 16h]}\n")
     world.contact("ana")
-    world.event("ana", "signup", at("1h"))
-    world.tick(at("1h"))
-    ready = "UPDATE outbox SET state = 0, ready_at = ?, counted_at = NULL, settled_at = NULL"
-    world.connection.execute("UPDATE enrollments SET state = 0, ended_at = NULL, pc = 0, until_at = ?, due_at = NULL", (at("3d"),))
-    world.connection.execute("DELETE FROM journal WHERE kind IN (8, 17)")
-    world.connection.execute("DELETE FROM message_events")
-    world.connection.execute(ready, (at("2h"),))
+    for offset in ("1h", "3h"):  # the second one is held back by the cap until 17 h
+        world.event("ana", "signup", at(offset))
+        world.tick(at(offset))
     by_hand.pause(world.connection, "news")
-    from flowctl.engine.tick import tick
-
-    tick(world.store, now=at("2h"), channels=dict.fromkeys(("email", "sms", "push"), world.channel))
-    assert world.outbox("ana") == [("hello", "email", "ready", "paused")]
-    assert by_hand.resume(world.connection, "news", now=at("2h") + 1) == ("live", 1)
+    world.tick(at("18h"))
+    assert [row[2:] for row in world.outbox("ana")] == [("sent", None), ("ready", "paused")]
+    assert by_hand.resume(world.connection, "news", now=at("18h") + 1) == ("live", 1)
+    world.tick(at("18h") + 1)
+    assert world.messages("ana") == ["hello", "hello"]
 
 
 def test_draining_and_stopping_by_hand():

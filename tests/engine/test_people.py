@@ -255,3 +255,64 @@ def test_audiences_hold_who_joined_and_export_hashes():
     assert ana.country == "fr"
     with pytest.raises(UsageFailure, match="`mata`"):
         list(hashed_members(world.connection, "mata"))
+
+
+# ------------------------------------------------------------------------------------------------- late ticks, versions
+
+
+def test_a_late_tick_does_what_ticks_on_time_would_have_done():
+    steps = (
+        f"- assign: {{team: sales}}\n- advertise: {{add: meta}}\n- notify: {{owner: contact}}\n  text: Hello\n{CALL}"
+    )
+
+    def lived(*ticks):
+        world = world_of(steps, "ana ben")
+        world.event("ben", "purchase", at("3h"))
+        world.ticks(*ticks)
+        told = world.connection.execute("SELECT owner, recipient, at, text FROM notices ORDER BY id").fetchall()
+        made = world.connection.execute(
+            "SELECT contact_id, at, until_at, title, timed_out FROM tasks ORDER BY id"
+        ).fetchall()
+        return told, made, owners(world), world.value("ana", "stage"), world.ended("ana"), world.ended("ben")
+
+    assert lived("1m", "5m", "1d", "2d", "3d") == lived("3d")
+
+
+def test_members_follow_the_newest_release_and_contacts_keep_their_version():
+    world = World(workflow("w", steps="- wait: 1h\n- assign: {team: sales}"), settings=TEAMS)
+    world.contact("ana")
+    world.event("ana", "signup", at("1m"))
+    world.tick(at("1m"))
+    world.apply(
+        workflow("w", steps="- wait: 1h\n- assign: {team: sales}"), settings=TEAMS.replace("lea, tom, zoe", "kim")
+    )
+    world.tick(at("2h"))
+    assert owners(world) == {"ana": "kim"}
+
+
+def test_repeated_ticks_and_a_copy_of_the_store_change_nothing():
+    world = world_of(
+        f"- assign: {{team: sales}}\n- create: {{record: ticket}}\n- notify: {{team: sales}}\n  text: Hello\n{CALL}"
+    )
+    world.tick(at("1m"))
+    tables = ("records", "tasks", "notices", "rotations")
+    before = [world.connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+    world.ticks("1m", "1m", "2m")
+    assert [world.connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables] == before
+
+
+def test_queries_of_every_tick_use_their_indexes():
+    world = world_of(CALL)
+    world.tick(at("1m"))
+    for query, index in (
+        ("SELECT 1 FROM notices WHERE ready_at <= 5 LIMIT 1", "notices_ready"),
+        ("SELECT 1 FROM notices WHERE state = 1 LIMIT 1", "notices_open"),
+        ("SELECT 1 FROM fetches WHERE ready_at <= 5 LIMIT 1", "fetches_ready"),
+        ("SELECT count(*) FROM contacts WHERE owner = 'lea'", "contacts_owner"),
+        (
+            "SELECT t.done_at FROM tasks t WHERE t.enrollment_id = 1 AND t.pc = 2 AND t.at = 3",
+            "sqlite_autoindex_tasks_1",
+        ),
+    ):
+        plan = " ".join(row[3] for row in world.connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+        assert index in plan, plan

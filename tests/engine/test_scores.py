@@ -177,3 +177,24 @@ expect:
     outcome = bench.run("a purchase warms", made.scenarios["a purchase warms"])
     bench.close()
     assert outcome.passed, outcome.mismatches
+
+
+def test_scoring_reads_no_whole_table():
+    world = World(SCORE, READERS)
+    world.connection.execute("INSERT INTO contacts (created_at, _seed, _origin) SELECT 1, 1, 0 FROM json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') a, json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') b")
+    world.connection.execute("INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) SELECT id, 'engagement', 'r', 1, 1, 'x' FROM contacts")
+    world.contact("ana")
+    world.tick(at("1m"))
+    world.connection.execute("ANALYZE")
+    for hour in (1, 2):
+        world.event("ana", "signup", at(f"{hour}h"))
+    world.set("ana", at("1h"), interests='["books"]')
+    said: list[str] = []
+    world.connection.set_trace_callback(said.append)
+    world.tick(at("1h"))
+    world.tick(at("2h"))
+    world.connection.set_trace_callback(None)
+    scored = [text for text in said if "score_ledger" in text or "rescored" in text]
+    plans = [row[3] for text in scored if text.split()[0] in ("INSERT", "UPDATE", "DELETE", "SELECT") for row in world.connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+    assert any("INSERT INTO score_ledger" in text for text in scored)
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] in ("score_ledger", "l", "c", "contacts", "contact_changes")] == []

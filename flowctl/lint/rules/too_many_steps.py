@@ -44,7 +44,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem
-from flowctl.lint.cutting import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +76,8 @@ def check(context: Context) -> Iterator[Problem]:
 
 
 def _help(journey: Journey, context: Context) -> str:
+    from flowctl.lint.cutting import module_of  # noqa: PLC0415 - most projects have no such workflow
+
     module = module_of(journey.workflow.steps)
     if module is None:
         return "split it into workflows with one aim each, and hand over with `start`"

@@ -346,6 +346,7 @@ CREATE TABLE tasks (
   CHECK (timed_out = 0 OR done_at IS NULL),
   UNIQUE (enrollment_id, pc, at)
 ) STRICT;
+CREATE INDEX tasks_contact ON tasks (contact_id);
 CREATE INDEX tasks_open ON tasks (until_at) WHERE done_at IS NULL AND timed_out = 0;
 
 -- Whose turn it is in a team whose contacts are assigned round robin.
@@ -362,6 +363,8 @@ CREATE TABLE audience_members (
   since      INTEGER NOT NULL,
   PRIMARY KEY (audience, contact_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audience_members_contact ON audience_members (contact_id);
 
 -- Alerts to the own people: at most once, no pressure, no consent.
 CREATE TABLE notices (
@@ -386,6 +389,7 @@ CREATE TABLE notices (
   UNIQUE (enrollment_id, pc, at)
 ) STRICT;
 CREATE INDEX notices_ready ON notices (ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX notices_contact ON notices (contact_id);
 CREATE INDEX notices_open ON notices (state) WHERE state = 1;
 
 -- What is asked of services; the answer goes into the enrollment's `data`.
@@ -408,6 +412,7 @@ CREATE TABLE fetches (
   CHECK ((settled_at IS NOT NULL) = (state > 0)),
   UNIQUE (enrollment_id, pc, at)
 ) STRICT;
+CREATE INDEX fetches_contact ON fetches (contact_id);
 CREATE INDEX fetches_ready ON fetches (ready_at) WHERE ready_at IS NOT NULL;
 
 -- Every point a score gave or took, with the fact that caused it; the number field of the score's name follows, within its bounds.
