@@ -190,7 +190,7 @@ def _below(report: Report, project: Project, wanted: list[str]) -> Report:
         return any(folder in (".", path) or path.startswith(f"{folder}/") for folder in wanted)
 
     places = {problem.place.path for problem in report.findings}
-    if not (set(project.sources) | places) - {SETTINGS_FILE}:
+    if not report.findings and not set(project.sources) - {SETTINGS_FILE}:
         message = f"nothing to check: {project.root} holds no .yaml file beside {SETTINGS_FILE}"
         raise UsageFailure(message, help="add a workflow, or run it in another folder")
     if not wanted:

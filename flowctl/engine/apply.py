@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flowctl.engine import scores, scoring
 from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
-from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.scope import ENTRY, Scope
 from flowctl.engine.guards import CODES
 from flowctl.engine.localtime import instant, refresh_zones
@@ -24,7 +23,7 @@ from flowctl.engine.steps import kind_of as step_kind
 from flowctl.engine.templates import prepare
 from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.failure import ProblemsFound
-from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, SegmentLeaf, leaves
+from flowctl.language.conditions import FieldLeaf, SegmentLeaf, leaves
 from flowctl.language.durations import Duration
 from flowctl.language.problem import Problem
 from flowctl.language.steps import walk
@@ -304,13 +303,11 @@ def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
 
 
 def _judged(condition: Condition, compiler: Compiler, reason: str, model: Model, key: str, **said: Any) -> dict[str, Any]:
-    after_entry = replace(compiler.scope, since=ENTRY)
-    exact = isinstance(condition, EventLeaf | MessageLeaf) and not unsupported(condition, after_entry)
     judged = Judged(
         sql=compiler.condition(condition, since=ENTRY),
         probes=compiler.probes(condition),
         reason=reason,
-        at=first_at(condition, after_entry, until=":now") if exact else None,  # type: ignore[arg-type]  # `exact` says so
+        at=compiler.exact_time(condition, since=ENTRY, until=":now"),
         line=model.place_of(key).line,
         state_only=all(isinstance(leaf, FieldLeaf | SegmentLeaf) for leaf in leaves(condition)),
         **said,

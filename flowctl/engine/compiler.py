@@ -13,7 +13,7 @@ from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.literal import json_path, literal
 from flowctl.engine.conditions.scope import Frame, Scope
 from flowctl.engine.conditions.values import operand_of
-from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, SurveyLeaf, leaves
+from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, SurveyLeaf, TriggerLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.values import From
 
@@ -80,13 +80,22 @@ class Compiler:
     def found_at(self, leaf: Condition) -> str:
         """SQL of the time at which an awaited fact came, NULL while it has not; never after `w.until_at` or `:now`."""
         limit = "min(:now, w.until_at)"
-        if isinstance(leaf, EventLeaf | MessageLeaf | SurveyLeaf) and not unsupported(leaf, self.scope):
-            scope = replace(self.scope, since="w.at")
-            exact = survey.first_at(leaf, Frame(scope=scope), until=limit) if isinstance(leaf, SurveyLeaf) else first_at(leaf, scope, until=limit)
-            if exact is not None:
-                return exact
+        exact = self.exact_time(leaf, since="w.at", until=limit)
+        if exact is not None:
+            return exact
         # A state has no history: it is taken as found when it is looked at, which is whenever it changed.
         return f"CASE WHEN {self.condition(leaf, since='w.at')} THEN max(w.at, {limit}) END"
+
+    def exact_time(self, condition: Condition, *, since: str, until: str) -> str | None:
+        """SQL of the time of the fact that made a leaf true, NULL while none did; None where only the state tells."""
+        if not isinstance(condition, EventLeaf | MessageLeaf | SurveyLeaf):
+            return None
+        scope = replace(self.scope, since=since)
+        if unsupported(condition, scope):
+            return None
+        if isinstance(condition, SurveyLeaf):
+            return survey.first_at(condition, Frame(scope=scope), until=until)
+        return first_at(condition, scope, until=until)
 
     def new_value(self, model: Model, name: str, value: Any, templates: Templates) -> str:
         """SQL of what a `set` gives a field, in the field's type."""

@@ -177,14 +177,15 @@ class _Tick:
         """Everything but sending, up to one instant, until nothing more follows from it."""
         self._report.slices += 1
         new = True
-        left = ROUNDS_MAX
+        left, first = ROUNDS_MAX, True
         while left > 0:
             looks = 0
             while new and looks < LOOKS_MAX:
                 new = self._observe(end)
                 looks += 1
-            if left == ROUNDS_MAX:  # facts that came together take a round each where they concern one contact
+            if first:  # facts that came together take a round each where they concern one contact
                 left += self._connection.execute("SELECT count(*) FROM entries").fetchone()[0]
+                first = False
             left -= 1
             entered, consumed = self._enrol(end)
             advanced = advance(self._connection, self._runtime, end)

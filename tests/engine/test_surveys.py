@@ -187,3 +187,16 @@ expect: [{until: +2h, sends: [{message: hello, at: +1h}]}]
     outcome = bench.run("an unhappy one", made.scenarios["an unhappy one"])
     bench.close()
     assert outcome.passed, outcome.mismatches
+
+
+def test_a_goal_is_met_when_the_answer_came():
+    goal = "{survey: nps, question: score, answer: {gte: 9}}"
+    world = Surveyed(NPS, workflow("asked", steps="- wait: 5d", goal=goal))
+    world.contact("ana")
+    world.answer("ana", at("30m"), score=9)  # before entry
+    world.event("ana", "signup", at("1h"))
+    world.tick(at("1h"))
+    assert world.states("asked") == [("active", None)]
+    world.answer("ana", at("1h") + 61_000, score=10)
+    world.tick(at("1h") + 299_000)
+    assert world.ended("ana") == [("goal", "goal", 60 + 61 / 60)]

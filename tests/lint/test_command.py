@@ -123,6 +123,12 @@ def test_exit_2_where_there_is_nothing_to_check(tmp_path, style, capsys):
     assert "nothing to check" in capsys.readouterr().err
 
 
+def test_a_fault_of_the_settings_is_shown_even_where_there_is_nothing_else(tmp_path, capsys):
+    (tmp_path / "flowctl.yaml").write_text("project: [\n")
+    assert run(tmp_path, "--format", "concise") == 1
+    assert "YML001" in capsys.readouterr().out
+
+
 def test_faults_of_reading_are_shown_whatever_is_asked(clean, capsys):
     (clean / "broken.yaml").write_text("segment: x\nmatch: [\n")
     settings = clean / "flowctl.yaml"

@@ -363,7 +363,6 @@ CREATE TABLE audience_members (
   since      INTEGER NOT NULL,
   PRIMARY KEY (audience, contact_id)
 ) STRICT, WITHOUT ROWID;
-
 CREATE INDEX audience_members_contact ON audience_members (contact_id);
 
 -- Alerts to the own people: at most once, no pressure, no consent.
