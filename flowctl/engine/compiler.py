@@ -13,7 +13,15 @@ from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.literal import json_path, literal
 from flowctl.engine.conditions.scope import Frame, Scope
 from flowctl.engine.conditions.values import operand_of
-from flowctl.language.conditions import EventLeaf, FieldLeaf, MessageLeaf, ReachableLeaf, SurveyLeaf, TriggerLeaf, leaves
+from flowctl.language.conditions import (
+    EventLeaf,
+    FieldLeaf,
+    MessageLeaf,
+    ReachableLeaf,
+    SurveyLeaf,
+    TriggerLeaf,
+    leaves,
+)
 from flowctl.language.problem import Problem
 from flowctl.language.values import From
 
@@ -69,7 +77,7 @@ class Compiler:
         every = list(leaves(condition))
         names = sorted({leaf.field for leaf in every if isinstance(leaf, FieldLeaf)})
         paths = sorted({path for leaf in every if isinstance(leaf, TriggerLeaf) for path in leaf.trigger})
-        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f"{literal(name)}, c.\"{name}\"" for name in names)]
+        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f'{literal(name)}, c."{name}"' for name in names)]
         pairs += [f"{literal(f'trigger.{path}')}, json_extract(w.trigger, {json_path(path)})" for path in paths]
         return f"json_object({', '.join(pairs)})"
 

@@ -91,7 +91,7 @@ class Horizon:
                 case "moment" if said["at"] > after:
                     yield said["at"]
                 case "schedule":
-                    from flowctl.engine.triggers.schedule import times
+                    from flowctl.engine.triggers.schedule import times  # noqa: PLC0415 - croniter, only where there are schedules
 
                     yield from times(said["cron"], said["zone"], after)[:1]
                 case "date":

@@ -40,7 +40,12 @@ def test_split_shares_and_remembers():
 def test_repeat_counts_from_the_send_and_stops_at_max():
     world = of("- repeat: {every: 1d, max: 3}\n  steps: [{send: hello}]\n- send: bye")
     world.every("30m", "4d")
-    assert world.sent("ana") == [("hello", "email", 30), ("hello", "email", 30 + 1440), ("hello", "email", 30 + 2880), ("bye", "email", 30 + 2880)]
+    assert world.sent("ana") == [
+        ("hello", "email", 30),
+        ("hello", "email", 30 + 1440),
+        ("hello", "email", 30 + 2880),
+        ("bye", "email", 30 + 2880),
+    ]
 
 
 def test_repeat_with_growing_gaps_and_while():
@@ -132,7 +137,12 @@ def test_wait_until_a_slot(slot, end):
 def test_start_hands_over_in_the_same_tick():
     world = World(
         workflow("w", steps="- start: {workflow: x, with: {word: hi}}\n- exit: done"),
-        workflow("x", triggers="[{manual: true}]", inputs="{word: text}", steps="- if: {input: {word: hi}}\n  then: [{send: hello}]\n- send: bye"),
+        workflow(
+            "x",
+            triggers="[{manual: true}]",
+            inputs="{word: text}",
+            steps="- if: {input: {word: hi}}\n  then: [{send: hello}]\n- send: bye",
+        ),
     )
     world.contact("ana")
     world.event("ana", "signup", at("1m"))
@@ -203,7 +213,12 @@ def test_stop_of_an_enrollment_in_the_same_batch():
 
 
 def test_consent_given_by_a_step_lets_the_next_send_go_and_withdrawing_stops_it():
-    world = World(workflow("w", steps="- consent: {grant: email, purpose: marketing, source: form}\n- send: hello\n- consent: {withdraw: email}\n- send: bye"))
+    world = World(
+        workflow(
+            "w",
+            steps="- consent: {grant: email, purpose: marketing, source: form}\n- send: hello\n- consent: {withdraw: email}\n- send: bye",
+        )
+    )
     world.contact("ana", consent=(), email="ana@example.com")
     world.event("ana", "signup", at("1m"))
     world.ticks("5m")

@@ -198,3 +198,18 @@ def test_scoring_reads_no_whole_table():
     plans = [row[3] for text in scored if text.split()[0] in ("INSERT", "UPDATE", "DELETE", "SELECT") for row in world.connection.execute(f"EXPLAIN QUERY PLAN {text}")]
     assert any("INSERT INTO score_ledger" in text for text in scored)
     assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] in ("score_ledger", "l", "c", "contacts", "contact_changes")] == []
+
+
+def test_a_late_tick_scores_as_ticks_on_time_would():
+    worlds = []
+    for on_time in (True, False):
+        world = World(SCORE, READERS, WELCOME)
+        world.contact("ana")
+        for minute, (name, amount) in enumerate((("signup", 0), ("purchase", 20), ("signup", 0), ("purchase", 30), ("purchase", 5)), start=1):
+            world.event("ana", name, at(f"{minute * 7}h"), **({"amount": amount} if amount else {}))
+        if on_time:
+            world.every("1h", "40h")
+        world.tick(at("40h"))
+        worlds.append((ledger(world, "ana"), world.value("ana", "engagement"), world.value("ana", "engagement_tier"), world.entered()))
+    assert worlds[0] == worlds[1]
+    assert worlds[0][1] == 25

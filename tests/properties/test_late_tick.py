@@ -143,7 +143,7 @@ def test_repeated_ticks_and_clocks_that_jump_back_add_nothing(template, seed):
     assert runs(troubled) == runs(plain)
 
 
-class _Dies(Exception):  # noqa: N818 - it stands for a power cut
+class _Dies(Exception):
     pass
 
 

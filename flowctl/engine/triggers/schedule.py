@@ -32,7 +32,7 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """The audience at each time in the slice. The next time is remembered, so that most ticks only compare two numbers."""
-    cursor = f"{said['next']}:{entrance.workflow}:{said['cron']}"
+    cursor = f"{said['next']}:{entrance.workflow}:{said['cron']}:{said['zone']}"
     row = look.connection.execute("SELECT value FROM cursors WHERE name = ?", (cursor,)).fetchone()
     if row and row[0] > look.t1:
         return 0
