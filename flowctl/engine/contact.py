@@ -21,7 +21,15 @@ def contact_values(connection: sqlite3.Connection, contact_id: int, types: Mappi
 
 def typed_values(said: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
     """A row of contacts, by column, as its fields' values."""
-    return {name: _typed(said.get(name), type_) for name, type_ in types.items()}
+    return {name: _known(said.get(name), type_) for name, type_ in types.items()}
+
+
+def _known(value: Any, type_: str) -> Any:
+    """A value; None for a date that SQLite can hold and no calendar of Python does, so that one such contact stops no others."""
+    try:
+        return _typed(value, type_)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _typed(value: Any, type_: str) -> Any:

@@ -78,7 +78,7 @@ def plan(store: Store, project: Project, *, now: int) -> Plan:
             before = _State(connection)
             release = apply(store, project, commit="plan", now=now)
             made.append(_compared(connection, before, _State(connection), release))
-            raise _TakeBack
+            raise _TakeBack  # noqa: TRY301 - it is what rolls the trial back
     except _TakeBack:
         return made[0]
 

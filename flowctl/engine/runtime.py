@@ -49,8 +49,9 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """One workflow version: flat instructions with their SQL, and what ends them. `instructions[pc]` is the JSON that
-    `steps.<op>.compiled` made.
+    """One workflow version: flat instructions with their SQL, and what ends them.
+
+    `instructions[pc]` is the JSON that `steps.<op>.compiled` made.
     """
 
     id: int

@@ -159,13 +159,6 @@ class Pressure(Model):
         return rates
 
 
-Share = Annotated[
-    float,
-    BeforeValidator(lambda value: _share(value), json_schema_input_type=str),
-    Field(ge=0, le=1, description="a percentage such as 2%", json_schema_extra={"type": "string"}),
-]
-
-
 def _share(value: Any) -> float:
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
@@ -174,6 +167,13 @@ def _share(value: Any) -> float:
             pass
     message = f"{value!r} is no share; write it like 2%"
     raise ValueError(message)
+
+
+Share = Annotated[
+    float,
+    BeforeValidator(_share, json_schema_input_type=str),
+    Field(ge=0, le=1, description="a percentage such as 2%", json_schema_extra={"type": "string"}),
+]
 
 
 class Guard(Model):

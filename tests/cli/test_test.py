@@ -70,23 +70,44 @@ def test_a_story_that_goes_as_expected_passes_across_a_clock_change(run):
     assert (status, "1 passed, 0 failed" in err) == (0, True)
 
 
+VISITOR = f"""\
+test: visitor
+{HEAD}arms: {{ab: b}}
+timeline: [{{at: +0h, event: signup}}, {{at: +2d, event: visited}}]
+expect: [{{sends: [hello], exit: visitor, at: +2d, fields: {{points: 5}}}}]
+"""
+BUYER = f"""\
+test: buyer
+{HEAD}timeline: [{{at: +0h, event: signup}}, {{at: +30m, event: bought, properties: {{amount: 3}}}}]
+expect:
+  - {{until: +7d, sends: [hello]}}
+  - {{exit: goal, at: +30m}}
+"""
+HISTORY = f"""\
+test: history
+{HEAD}history: [{{event: signup, ago: 1h}}]
+expect: [{{until: +7d, sends: [], enrolled: false}}]
+"""
+SILENT = f"""\
+test: silent
+{HEAD}consent: {{email: false}}
+{QUIET}expect: [{{until: +7d, sends: [], exit: completed}}]
+"""
+LEAVES = f"""\
+test: leaves
+{HEAD}timeline: [{{at: +0h, event: signup}}, {{at: +1h, unsubscribe: email}}]
+arms: {{ab: a}}
+expect: [{{until: +7d, sends: [hello], exit: completed}}]
+"""
+
+
 def test_the_other_arm_an_event_and_a_goal(run):
-    status, _, err = run([
-        f"test: visitor\n{HEAD}arms: {{ab: b}}\ntimeline: [{{at: +0h, event: signup}}, {{at: +2d, event: visited}}]\n"
-        "expect: [{sends: [hello], exit: visitor, at: +2d, fields: {points: 5}}]\n",
-        f"test: buyer\n{HEAD}timeline: [{{at: +0h, event: signup}}, {{at: +30m, event: bought, properties: {{amount: 3}}}}]\n"
-        "expect:\n  - {until: +7d, sends: [hello]}\n  - {exit: goal, at: +30m}\n",
-    ])
+    status, _, err = run([VISITOR, BUYER])
     assert (status, "2 passed" in err) == (0, True), err
 
 
 def test_history_starts_nothing_and_consent_is_asked(run):
-    status, _, err = run([
-        f"test: history\n{HEAD}history: [{{event: signup, ago: 1h}}]\nexpect: [{{until: +7d, sends: [], enrolled: false}}]\n",
-        f"test: silent\n{HEAD}consent: {{email: false}}\n{QUIET}expect: [{{until: +7d, sends: [], exit: completed}}]\n",
-        f"test: leaves\n{HEAD}timeline: [{{at: +0h, event: signup}}, {{at: +1h, unsubscribe: email}}]\narms: {{ab: a}}\n"
-        "expect: [{until: +7d, sends: [hello], exit: completed}]\n",
-    ])
+    status, _, err = run([HISTORY, SILENT, LEAVES])
     assert (status, "3 passed" in err) == (0, True), err
 
 

@@ -146,8 +146,10 @@ def test_421_in_the_middle(tmp_path, smtp_server, monkeypatch):
     tired = smtp_server("--total", "20")
     town = Town(tmp_path, monkeypatch, tired.port, HELLO, people=50)
     report = town.tick(at("5m"))
-    assert (report.sent, list(report.refusals)) == (20, ["email"])
-    assert town.states() == {("hello", "sent"): 20, ("hello", "ready"): 30}
+    # Each of two lines may have begun a letter before the server had enough.
+    assert report.sent in (20, 21)
+    assert list(report.refusals) == ["email"]
+    assert town.states() == {("hello", "sent"): report.sent, ("hello", "ready"): 50 - report.sent}
     fresh = smtp_server()
     town.move_server(fresh.port)
     town.ticks("10m")

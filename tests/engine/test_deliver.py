@@ -327,3 +327,15 @@ def test_stopping_leaves_the_rest_ready(channel):
     assert sorted(letter.recipient for letter in world.channel.transmitted) == sorted(
         f"c{number}@example.com" for number in range(30)
     )
+
+
+@pytest.mark.parametrize(("field", "value"), [("due_date", "0000-01-01"), ("seen_at", 2**60), ("seen_at", -(2**60))])
+def test_a_contact_with_a_value_that_no_calendar_holds_fails_alone(field, value):
+    world = World(workflow("w", steps="- send: hello"), settings=SETTINGS.replace("    push: text\n", "    push: text\n    seen_at: datetime\n"))
+    for key in ("ana", "odd", "bob"):
+        world.contact(key)
+        world.event(key, "signup", at("1m"))
+    world.connection.execute(f"UPDATE contacts SET {field} = ? WHERE key = 'odd'", (value,))
+    world.ticks("5m")
+    assert {"ana", "bob"} <= {row[0] for row in world.sent()}
+    assert {state for state, _ in world.states()} == {"completed"}

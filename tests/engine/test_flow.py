@@ -224,3 +224,16 @@ def test_consent_given_by_a_step_lets_the_next_send_go_and_withdrawing_stops_it(
     world.ticks("5m")
     assert world.messages("ana") == ["hello"]
     assert world.states() == [("completed", None)]
+
+
+@pytest.mark.parametrize("due", ["9999-12-31", "0000-01-01"])
+def test_wait_until_a_date_that_no_calendar_reaches_is_missing_and_stops_nobody(due):
+    steps = "- wait_until: {from: contact.due_date, plus: 10d, on_missing: [{exit: missing}], on_past: [{exit: past}]}\n- exit: done"
+    world = World(workflow("w", steps=steps))
+    for key in ("ana", "odd"):
+        world.contact(key, due_date="2026-03-02")
+        world.event(key, "signup", at("0m"))
+    world.connection.execute("UPDATE contacts SET due_date = ? WHERE key = 'odd'", (due,))
+    world.ticks("5m", "12d")
+    assert world.states(key="odd") == [("exited", "missing")]
+    assert world.states(key="ana") == [("exited", "done")]

@@ -244,3 +244,24 @@ def test_slices_are_cut_on_one_grid():
     assert first.entered() == second.entered()
     assert MINUTE * 5 == 300_000
     assert DAY == 24 * HOUR
+
+
+def test_a_row_that_python_cannot_take_fails_alone_too(monkeypatch):
+    from flowctl.engine.steps import tag
+
+    run = tag.run
+
+    def broken(batch, version, pc, said):
+        if batch.connection.execute("SELECT 1 FROM work WHERE contact_id = 3").fetchone():
+            message = "no such thing"
+            raise OverflowError(message)
+        run(batch, version, pc, said)
+
+    monkeypatch.setattr(tag, "run", broken)
+    world = World(workflow("w", steps="- tag: {interests: [toys]}\n- send: hello"))
+    for number in range(6):
+        world.contact(f"c{number}")
+        world.event(f"c{number}", "signup", at("1m"))
+    world.ticks("5m")
+    assert [row[0] for row in world.sent()] == ["c0", "c1", "c3", "c4", "c5"]
+    assert world.states(key="c2") == [("failed", "error: no such thing")]

@@ -58,4 +58,5 @@ class SendStep(AnyStep):
 
     @property
     def name(self) -> str:
+        """The step's id, else its message."""
         return self.id or self.send

@@ -10,6 +10,7 @@ from flowctl.language.steps import Step
 from flowctl.language.steps.step import AnyStep
 
 _WHOLE = 100
+_NEARLY = 1e-6  # what thirds of a hundred miss it by
 
 
 class SplitStep(AnyStep):
@@ -22,7 +23,7 @@ class SplitStep(AnyStep):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         total = sum(self.split.values())
-        if abs(total - _WHOLE) > 1e-6:
+        if abs(total - _WHOLE) > _NEARLY:
             message = f"the shares add to {total:g}; make them add to 100"
             raise ValueError(message)
         if set(self.paths) != set(self.split):

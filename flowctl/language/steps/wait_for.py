@@ -25,5 +25,5 @@ class WaitForStep(AnyStep):
     def _waits_for_a_fact(self) -> Self:
         if not isinstance(self.wait_for, EventLeaf | MessageLeaf | SurveyLeaf | FieldLeaf | SegmentLeaf):
             message = "one waits for an event, message, survey, field or segment; put other questions in `if:`"
-            raise ValueError(message)
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors
         return self
