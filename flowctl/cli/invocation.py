@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowctl.failure import UsageFailure
+
 if TYPE_CHECKING:
     import typer
 
@@ -33,6 +35,22 @@ class Invocation:
         from flowctl.project.load import load
 
         return load(self.root(), environment=self.environment)
+
+    def inside(self, path: str) -> str:
+        """A path given on the command line as one relative to the project's folder.
+
+        Raises:
+            UsageFailure: it does not exist, or lies outside.
+        """
+        root = self.root().resolve()
+        target = (self.directory / path).resolve()
+        if not target.exists():
+            message = f"{path}: no such file or folder"
+            raise UsageFailure(message)
+        if not target.is_relative_to(root):
+            message = f"{path} is not in the project {root}"
+            raise UsageFailure(message, help="name files below the folder of flowctl.yaml")
+        return target.relative_to(root).as_posix()
 
     def say(self, text: str) -> None:
         """Talk to the person: on stderr, and not with -q."""

@@ -92,7 +92,7 @@ def command(
         is_asked_for = bool(baseline or project.settings.lint.baseline)
         known = None if write_baseline else _read_baseline(file, is_asked_for=is_asked_for)
         report = lint(project, select=_split(select), ignore=_split(ignore), profile=profile, baseline=known)
-    report = _below(report, project, [_inside(project.root, said.directory, path) for path in paths or []])
+    report = _below(report, project, [said.inside(path) for path in paths or []])
     if write_baseline:
         return _write_baseline(file, report, said)
     _draw(report, project, style)
@@ -160,22 +160,6 @@ def _summary(report: Report, file: Path) -> str:
         render.plural(report.rules, "rule"),
     ]
     return f"checked {looked[0]}, {looked[1]}, {looked[2]}: {verdict}"
-
-
-def _inside(root: Path, directory: Path, path: str) -> str:
-    """A path given on the command line as one relative to the project.
-
-    Raises:
-        UsageFailure: it does not exist, or lies outside.
-    """
-    target = (directory / path).resolve()
-    if not target.exists():
-        message = f"{path}: no such file or folder"
-        raise UsageFailure(message)
-    if not target.is_relative_to(root):
-        message = f"{path} is not in the project {root}"
-        raise UsageFailure(message, help="name files below the folder of flowctl.yaml")
-    return target.relative_to(root).as_posix()
 
 
 def _below(report: Report, project: Project, wanted: list[str]) -> Report:

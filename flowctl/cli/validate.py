@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flowctl.cli import render
 from flowctl.cli.invocation import invocation
-from flowctl.failure import UsageFailure
 
 if TYPE_CHECKING:
     from flowctl.language.problem import Problem
@@ -39,7 +37,7 @@ def command(
     """
     said = invocation(ctx)
     project = said.project()
-    wanted = [_inside(project.root, said.directory, path) for path in paths or []]
+    wanted = [said.inside(path) for path in paths or []]
     shown = [
         problem
         for problem in project.problems
@@ -54,22 +52,6 @@ def command(
     render.problems(shown, project.sources, style)
     said.say(_summary(project, shown))
     return 1 if errors else 0
-
-
-def _inside(root: Path, directory: Path, path: str) -> str:
-    """A path given on the command line as one relative to the project.
-
-    Raises:
-        UsageFailure: it does not exist, or lies outside.
-    """
-    target = (directory / path).resolve()
-    if not target.exists():
-        message = f"{path}: no such file or folder"
-        raise UsageFailure(message)
-    if not target.is_relative_to(root):
-        message = f"{path} is not in the project {root}"
-        raise UsageFailure(message, help="name files below the folder of flowctl.yaml")
-    return target.relative_to(root).as_posix()
 
 
 def _below(path: str, folder: str) -> bool:

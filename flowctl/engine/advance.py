@@ -64,7 +64,7 @@ def _run(connection: sqlite3.Connection, runtime: Runtime, now: int, start: int,
         with transaction(connection):
             batch = Batch(connection=connection, runtime=runtime, now=now)
             taken = _advance_batch(batch, start, stop)
-    except sqlite3.Error as fault:
+    except (sqlite3.Error, ValueError, ArithmeticError) as fault:  # what a row's values make SQLite or Python raise
         if stop - start > 1:
             middle = (start + stop) // 2
             _run(connection, runtime, now, start, middle, done)
@@ -117,7 +117,7 @@ def _round(batch: Batch, places: Places) -> Places:
     return reached
 
 
-def _fail(connection: sqlite3.Connection, now: int, place: int, fault: sqlite3.Error) -> None:
+def _fail(connection: sqlite3.Connection, now: int, place: int, fault: Exception) -> None:
     named = {"place": place, "now": now, "reason": f"error: {fault}"[:200]}
     mine = "(SELECT eid FROM due WHERE place = :place)"
     with transaction(connection):

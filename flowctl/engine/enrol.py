@@ -21,8 +21,10 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
   cause TEXT NOT NULL, trigger TEXT, data TEXT, step TEXT, forced INTEGER NOT NULL, rkey TEXT NOT NULL, verdict TEXT
 )
 """
-# Said of both tables: of what concerns `e` alone SQLite may make a Bloom filter first, which reads all enrollments.
-_RUNNING = "(e.ended_at IS NULL) = (w.id > 0)"
+# By way of a list of ids: joined as it reads, SQLite may make a Bloom filter first, which reads all enrollments.
+_RUNNING = (
+    "arriving w CROSS JOIN enrollments e ON e.id IN (SELECT n.id FROM enrollments n WHERE n.contact_id = w.contact_id AND n.ended_at IS NULL"
+)
 _MINE = "e.contact_id = w.contact_id AND e.workflow = :workflow"
 # Runs that are over by now and were not at the time of the fact; to a fact from outside, one that ends at its very instant is still there.
 _INSIDE = "e.entered_at <= w.at AND (e.ended_at > w.at OR e.ended_at = w.at AND e.entered_at < w.at)"
@@ -109,8 +111,7 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
     weaker = [rival.workflow for rival in _rivals(runtime, entrance) if rival.priority < entrance.priority]
     if weaker:
         inside = (
-            f"SELECT e.id, max(w.at, e.entered_at) FROM arriving w CROSS JOIN enrollments e ON e.contact_id = w.contact_id AND {_RUNNING} "
-            "AND e.workflow IN (SELECT value FROM json_each(:weaker)) WHERE w.verdict = 'enter'"
+            f"SELECT e.id, max(w.at, e.entered_at) FROM {_RUNNING} AND n.workflow IN (SELECT value FROM json_each(:weaker))) WHERE w.verdict = 'enter'"
         )
         end(connection, inside, EXITED, "superseded", now, weaker=json.dumps(weaker))
     steps = runtime.versions[entrance.version_id].steps
@@ -149,8 +150,7 @@ def _yield_to(connection: sqlite3.Connection, entrance: Entrance, now: int, stro
 
 def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
     old = (
-        "SELECT e.id, w.at FROM arriving w CROSS JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow "
-        f"AND {_RUNNING} AND e.rkey = w.rkey WHERE w.verdict = 'enter'"
+        f"SELECT e.id, w.at FROM {_RUNNING} AND n.workflow = :workflow AND n.rkey = w.rkey) WHERE w.verdict = 'enter'"
     )
     end(connection, old, EXITED, "restarted", now, workflow=entrance.workflow)
 

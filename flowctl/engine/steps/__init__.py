@@ -26,7 +26,7 @@ MODULES: Mapping[str, str] = {
     "set": "set",
     "add": "add",
     "tag": "tag",
-    "untag": "untag",
+    "untag": "tag",
     "consent": "consent",
     "assign": "assign",
     "create": "create",

@@ -29,9 +29,10 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """Also those that are in this very batch: they are taken out of it."""
     here = batch.here(version, pc)
     rows = (
-        "SELECT e.id, max(w.at) FROM work w CROSS JOIN enrollments e ON e.contact_id = w.contact_id AND e.workflow = :workflow "
-        # Said of both tables, or SQLite may make a Bloom filter of all enrollments first.
-        f"AND (e.ended_at IS NULL) = (w.eid > 0) WHERE {HERE} GROUP BY e.id"
+        "SELECT e.id, max(w.at) FROM work w CROSS JOIN enrollments e ON e.id IN "
+        # By way of a list of ids: joined as it reads, SQLite may make a Bloom filter first, which reads all enrollments.
+        "(SELECT n.id FROM enrollments n WHERE n.contact_id = w.contact_id AND n.workflow = :workflow AND n.ended_at IS NULL) "
+        f"WHERE {HERE} GROUP BY e.id"
     )
     batch.facts += end(batch.connection, rows, EXITED, "stopped", batch.now, workflow=said["workflow"], **here)
     batch.execute("DELETE FROM work WHERE eid IN (SELECT eid FROM ending)")

@@ -75,17 +75,26 @@ def _fill(batch: Batch, version: Version, value: str, where: str, here: dict[str
     batch.execute("DELETE FROM until")
     zone = f"coalesce(c._zone, {version.zone:d})"
     pairs = batch.connection.execute(
-        f"SELECT DISTINCT {value}, {zone}, (SELECT z.name FROM zones z WHERE z.id = {zone}) "  # noqa: S608 - compiled
+        f"SELECT DISTINCT {value}, {zone}, (SELECT z.name FROM zones z WHERE z.id = {zone}) "
         f"FROM work w CROSS JOIN contacts c ON c.id = w.contact_id {where}",
         {"now": batch.now, **here},
     ).fetchall()
-    rows = [(found, number, due(found, name)) for found, number, name in pairs if found is not None]
+    rows = [(found, number, _reached(due, found, name)) for found, number, name in pairs if found is not None]
     batch.connection.executemany("INSERT INTO until VALUES (?, ?, ?)", rows)
     batch.execute(
         f"UPDATE work AS w SET until_at = (SELECT u.due FROM contacts c JOIN until u ON u.value = {value} AND u.zone = {zone} "
         f"WHERE c.id = w.contact_id) {where}",
         **here,
     )
+
+
+def _reached(due: Any, value: Any, zone: str) -> int | None:
+    """The instant; None where no calendar reaches it, 9999-12-31 and ten days, so that one such contact stops no others."""
+    try:
+        found: int = due(value, zone)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return found
 
 
 def _due(value: Any, zone: str, said: dict[str, Any]) -> int:
