@@ -13,6 +13,8 @@ from flowctl import clock
 from flowctl.cli.invocation import Invocation, invocation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowctl.engine.deliver import Delivery
     from flowctl.engine.tick import TickReport
     from flowctl.store.database import Store
@@ -41,7 +43,7 @@ def command(
     stop = _Stop()
     with opened(said) as store:
         while True:
-            report = _tick(store, stop, dry_run=dry_run)
+            report = _tick(store, stop, said.root(), dry_run=dry_run)
             _show(said, report, as_json=as_json, dry_run=dry_run)
             if not loop or stop.wait(loop):
                 return 1 if report.refusals else 0
@@ -70,11 +72,11 @@ class _Stop:
         return self._asked.wait(seconds)
 
 
-def _tick(store: Store, stop: _Stop, *, dry_run: bool) -> TickReport:
+def _tick(store: Store, stop: _Stop, root: Path, *, dry_run: bool) -> TickReport:
     from flowctl.engine.tick import tick
 
     if not dry_run:
-        return tick(store, clock=clock.now, on_delivery=stop.watch)
+        return tick(store, clock=clock.now, on_delivery=stop.watch, base=root)
     from flowctl.channels.recording import RecordingChannel
     from flowctl.engine.apply import CHANNELS
     from flowctl.engine.runtime import Experiment

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NUMBERS = frozenset({"port", "connections"})
+_PATHS = ("path", "ca")
 _PRIVATE = 0o077  # bits of a mode that let others in
 
 
-def channel_maker(runtime: Runtime) -> Callable[[str], Channel]:
-    """A function from a channel's name to the channel; each is made once."""
+def channel_maker(runtime: Runtime, base: Path) -> Callable[[str], Channel]:
+    """A function from a channel's name to the channel; each is made once. Relative paths in settings count from `base`."""
     made: dict[str, Channel] = {}
 
     def channel(name: str) -> Channel:
@@ -31,7 +32,9 @@ def channel_maker(runtime: Runtime) -> Callable[[str], Channel]:
             if settings is None:
                 message = f"the release has no channel {name}"
                 raise Failure(message, help=f"declare `channels: {name}:` in flowctl.yaml and apply it")
-            made[name] = make_channel(name, resolved(settings, os.environ))
+            said = resolved(settings, os.environ)
+            paths = {key: str(base / said[key]) for key in _PATHS if said.get(key)}
+            made[name] = make_channel(name, {**said, **paths})
         return made[name]
 
     return channel

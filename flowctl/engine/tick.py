@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowctl import crash
@@ -72,6 +73,7 @@ def tick(
     clock: Callable[[], int] | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
     experiment: Experiment | None = None,
+    base: Path | None = None,
 ) -> TickReport:
     """Run one batch: everything that is due at `now` (UTC ms; `clock` tells how it goes on while messages leave).
 
@@ -91,8 +93,13 @@ def tick(
             runtime = replace(runtime, experiment=experiment)
         fixed = now if now is not None else 0
         read_clock = clock or (lambda: fixed)
-        made = channel_maker(runtime) if channels is None else channels.__getitem__
+        made = channel_maker(runtime, base or _folder(store)) if channels is None else channels.__getitem__
         return _Tick(store, runtime, made, read_clock, slice_ms, on_delivery).run()
+
+
+def _folder(store: Store) -> Path:
+    """Where the store lies: in the project's folder, unless somebody put it elsewhere."""
+    return store.path.parent if store.path else Path()
 
 
 def _recompile(connection: sqlite3.Connection, now: int) -> None:

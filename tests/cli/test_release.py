@@ -143,6 +143,13 @@ def test_a_tick_sends_and_a_dry_one_only_tells(shop, applied):
     assert "nothing to do" in applied("tick")[2]
 
 
+def test_a_maildir_lies_in_the_project_wherever_cron_starts_the_tick(shop, applied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    applied("enroll", "welcome", "--contact", "ana")
+    applied("tick")
+    assert len(list((shop / "mail" / "new").iterdir())) == 1
+
+
 def test_enroll_refuses_unknown_names_with_the_nearest(applied):
     assert "did you mean 'welcome'?" in applied("enroll", "welcom", "--contact", "ana")[2]
     assert "did you mean 'pause'?" in applied("enroll", "welcome", "--contact", "ana", "--at", "pauze")[2]

@@ -76,5 +76,6 @@ def test_random_kills(tmp_path, smtp_server, monkeypatch):
     for step in range(1, 14):
         town.tick(now + step * 20 * MINUTE)
     town.reckon(server, now=now + 14 * 20 * MINUTE)
+    assert town.run("audit", now=now + 14 * 20 * MINUTE)[0] == 0
     town.everybody_is_through()
     assert killed, f"no tick was alive when it was to be killed (seed {seed})"

@@ -53,6 +53,18 @@ def test_a_goal_within_may_be_met_after_the_journey_ended(purchase, met):
     assert sum(kind == "goal" for kind, _ in world.journal("ana")) == int(met)
 
 
+def test_a_goal_after_a_restart_is_the_new_enrollments_alone():
+    world = World(workflow("w", goal="{event: purchase, within: 2d}", reentry="{while_active: restart}", steps="- wait: 1d"))
+    world.contact("ana")
+    world.event("ana", "signup", at("0m"))
+    world.event("ana", "signup", at("1h"))
+    world.ticks("5m", "1h5m")
+    world.event("ana", "purchase", at("2h"))
+    world.ticks("3h")
+    assert world.states() == [("exited", "restarted"), ("goal", "goal")]
+    assert world.connection.execute("SELECT goal_at FROM enrollments ORDER BY id").fetchall() == [(None,), (at("2h"),)]
+
+
 def test_a_goal_within_that_came_too_late_ends_nothing():
     world = World(workflow("w", goal="{event: purchase, within: 1h}", steps="- wait: 1d\n- send: hello"))
     world.contact("ana")
