@@ -84,8 +84,8 @@ steps:
 TRIGGERS = ("{event: signup}", "{enters: engaged}", "{enters: gone-quiet}", "{event: visit, where: {page: cart}}")
 
 
-def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> Path:
-    """A project with its store: so many contacts, events spread over them and, waiting at the first step, enrollments due at `NOW`.
+def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0, due_at: int = NOW - 60_000) -> Path:
+    """A project with its store: so many contacts, events spread over them and, waiting at the first step, enrollments due at `due_at`.
 
     Everything else is history by then. Returns the path of the store.
     """
@@ -112,7 +112,8 @@ def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> 
     apply(store, project, commit="bench", now=NOW - 60_000)
     if enrollments:
         with transaction(connection):
-            _enroll(connection, contacts, enrollments)
+            _enroll(connection, contacts, enrollments, due_at)
+            _send(connection)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
     return path
@@ -120,7 +121,7 @@ def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0) -> 
 
 @contextmanager
 def copied(*, contacts: int, events: int) -> Iterator[Path]:
-    """A copy to write to of a store that is built once a run; it is gone afterwards."""
+    """A copy to write to of a store that is built once a run; a fifth of the contacts wait in a workflow. It is gone afterwards."""
     path = _built(contacts, events)
     copy = path.with_name(f"copy-{time.monotonic_ns()}.db")
     shutil.copyfile(path, copy)
@@ -133,7 +134,7 @@ def copied(*, contacts: int, events: int) -> Iterator[Path]:
 
 @cache
 def _built(contacts: int, events: int) -> Path:
-    return build(Path(_folder().name) / f"{contacts}-{events}", contacts=contacts, events=events)
+    return build(Path(_folder().name) / f"{contacts}-{events}", contacts=contacts, events=events, enrollments=contacts // 5, due_at=NOW + DAY_MS)
 
 
 @cache
@@ -191,7 +192,7 @@ def _facts(connection: sqlite3.Connection, contacts: int, events: int) -> None:
         )  # fmt: skip
 
 
-def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int) -> None:
+def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int, due_at: int) -> None:
     """Two days ago, by workflows in turn; each contact is in `enrollments / contacts` of them."""
     versions = connection.execute("SELECT id, workflow FROM workflow_versions ORDER BY id").fetchall()
     connection.execute("CREATE TEMP TABLE turn (place INTEGER PRIMARY KEY, version INTEGER, workflow TEXT)")
@@ -202,9 +203,21 @@ def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int) -> 
             "SELECT 1 + (n - 1) % :contacts, t.workflow, t.version, 'event:' || n, json_object('at', :entered + n % 1000), :entered + n % 1000, "
             "0, :entered + n % 1000, :due + n % 1000, :due + n % 1000 FROM numbers JOIN turn t ON t.place = n % :turns",
             {
-                "last": enrollments, "contacts": contacts, "entered": NOW - 2 * DAY_MS - 60_000, "due": NOW - 60_000, "turns": len(versions),
+                "last": enrollments, "contacts": contacts, "entered": due_at - 2 * DAY_MS, "due": due_at, "turns": len(versions),
             },
         )  # fmt: skip
+
+
+def _send(connection: sqlite3.Connection) -> None:
+    """What was sent long ago, a message for every other enrollment, so that the outbox is as long as in a store that has lived."""
+    names = dict(connection.execute("SELECT name, id FROM names"))
+    with _without_indexes(connection, "outbox"):
+        connection.execute(
+            "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
+            "expires_at, state, counted_at, settled_at, attempts, key) SELECT e.contact_id, e.id, e.version_id, 1000, 0, :channel, :message, "
+            "'person' || e.contact_id || '@example.com', 1, 50, :at, :at, 3, :at, :at, 1, 'bench-' || e.id FROM enrollments e WHERE e.id % 2",
+            {"channel": names["email"], "message": names["offer"], "at": NOW - 90 * DAY_MS},
+        )
 
 
 @contextmanager

@@ -2,71 +2,126 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowctl import clock
 from flowctl.cli import render
-from flowctl.cli.invocation import invocation
+from flowctl.cli.invocation import Invocation, invocation
+from flowctl.cli.plan import IN_FLIGHT_HELP
 from flowctl.failure import UsageFailure
 
 if TYPE_CHECKING:
-    from flowctl.project.commit import Commit
+    from flowctl.engine.apply import Release
+    from flowctl.engine.in_flight import Orders
+    from flowctl.project.project import Project
+    from flowctl.store.database import Store
 
 EXAMPLES = """\
 flowctl apply                     shows the plan and asks
 flowctl apply --yes               for scripts
 flowctl apply --allow-dirty       also files that are not committed
+flowctl apply plan.json           what `flowctl plan --out plan.json` showed, or nothing
+flowctl apply --in-flight cart-recovery=exit
 """
 _SHOWN_MAX = 5
 
 
 def command(
     ctx: typer.Context,
+    file: Annotated[
+        str, typer.Argument(metavar="[PLAN]", help="Apply what this file of `plan --out` holds, instead of the files.", show_default=False)
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Apply files that differ from the last commit.")] = False,
+    in_flight: Annotated[list[str] | None, typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False)] = None,
 ) -> int:
     """Store the files as a release; ticks run it from then on.
 
-    Contacts in flight finish the version they entered. A release is known by its git commit.
+    Contacts in flight finish the version they entered, unless `move:` in its file or --in-flight says otherwise. A release is
+    known by its git commit. A reviewed plan is refused where something was applied since.
     """
-    from flowctl.cli.plan import show
+    from flowctl.cli import reviewed
     from flowctl.cli.store import opened
+    from flowctl.engine.in_flight import parse_orders
     from flowctl.project.commit import commit_of
 
     said = invocation(ctx)
-    project = said.project()
-    if not yes and not render.is_terminal():
-        message = "apply asks before it changes anything, and nobody is there to answer"
-        raise UsageFailure(message, help="look at `flowctl plan`, then say `flowctl apply --yes`")
+    orders = parse_orders(in_flight or [])
+    plan = reviewed.read(file, said) if file else None
+    if plan and orders:
+        message = "the plan holds its own --in-flight"
+        raise UsageFailure(message, help="say it to `flowctl plan --out`")
+    project = plan.project if plan else said.project()
+    if not plan:
+        can_ask("apply", yes=yes)
     with opened(said, create=True) as store:
-        from flowctl.engine.apply import apply
-        from flowctl.engine.plan import plan
-        from flowctl.store.locking import exclusive
+        if plan:
+            reviewed.check_base(store, plan)
+            commit, dirty = plan.commit, plan.dirty
+        else:
+            found = commit_of(project)
+            commit, dirty = str(found), found.dirty
+        refuse_faults(store, project, orders)
+        if dirty and not allow_dirty:
+            raise _dirty(commit, dirty)
+        release = confirmed(store, project, said, commit=commit, orders=plan.in_flight if plan else orders, yes=yes or plan is not None)
+    return 0 if release is None else told(release)
 
-        now = clock.now()
-        found = plan(store, project, now=now)  # the first to refuse what cannot run
-        commit = commit_of(project)
-        if commit.dirty and not allow_dirty:
-            raise _dirty(commit)
-        if not yes:
-            show(found)
-            if not found.same and not typer.confirm("\nApply this?"):
-                said.say("nothing was changed")
-                return 0
-        with exclusive(store):
-            release = apply(store, project, commit=str(commit), now=now)
+
+def can_ask(name: str, *, yes: bool) -> None:
+    """Raises UsageFailure where nobody can answer."""
+    if not yes and not (render.is_terminal() and sys.stdin.isatty()):
+        message = f"{name} asks before it changes anything, and nobody is there to answer"
+        raise UsageFailure(message, help=f"look at `flowctl plan`, then say `flowctl {name} --yes`")
+
+
+def refuse_faults(store: Store, project: Project, orders: Orders) -> None:
+    """Raise what keeps a project from being applied, before anything else is said of it."""
+    from flowctl.engine.plan import plan
+
+    plan(store, project, now=clock.now(), in_flight=orders)
+
+
+def confirmed(
+    store: Store, project: Project, said: Invocation, *, commit: str, orders: Orders, yes: bool, rollback: int | None = None
+) -> Release | None:
+    """Show the plan and ask, unless `yes`; then apply. None: it was declined."""
+    from flowctl.cli.plan import worst_of
+    from flowctl.cli.plan_shown import show
+    from flowctl.engine.apply import apply
+    from flowctl.engine.plan import plan
+    from flowctl.store.locking import exclusive
+
+    now = clock.now()
+    if not yes:
+        found = plan(store, project, now=now, in_flight=orders)
+        show(found, worst_of(store, project, said.environment))
+        if not (found.same and not orders) and not typer.confirm("\nApply this?"):
+            said.say("nothing was changed")
+            return None
+    with exclusive(store):
+        return apply(store, project, commit=commit, now=now, in_flight=orders, rollback=rollback)
+
+
+def told(release: Release) -> int:
+    """Print what an apply did."""
     if release.same:
         print(f"release {release.id} ({release.commit}) is current; nothing to apply")
-    else:
-        counts = {"new": release.new, "changed": release.changed, "gone": release.gone, "unchanged": release.unchanged}
-        parts = [f"{len(names)} {word}" for word, names in counts.items() if names]
-        print(f"release {release.id} applied from {release.commit}: {', '.join(parts) or 'no'} workflows")
+        return 0
+    counts = {"new": release.new, "changed": release.changed, "gone": release.gone, "unchanged": release.unchanged}
+    parts = [f"{len(names)} {word}" for word, names in counts.items() if names]
+    print(f"release {release.id} applied from {release.commit}: {', '.join(parts) or 'no'} workflows")
+    for name, count in release.carried.exited.items():
+        print(f"{name}: {render.plural(count, 'contact')} in older versions left")
+    for name, steps in release.carried.moved.items():
+        print(f"{name}: {render.plural(sum(steps.values()), 'contact')} moved to the new version")
     return 0
 
 
-def _dirty(commit: Commit) -> UsageFailure:
-    names = ", ".join(commit.dirty[:_SHOWN_MAX]) + (" …" if len(commit.dirty) > _SHOWN_MAX else "")
-    message = f"the files differ from the last commit: {names}" if commit.hash != "uncommitted" else "the project is in no git repository with a commit"
+def _dirty(commit: str, dirty: tuple[str, ...]) -> UsageFailure:
+    names = ", ".join(dirty[:_SHOWN_MAX]) + (" …" if len(dirty) > _SHOWN_MAX else "")
+    message = "the project is in no git repository with a commit" if commit == "uncommitted" else f"the files differ from the last commit: {names}"
     return UsageFailure(message, help="commit them, or say --allow-dirty: the release then carries `+dirty`")

@@ -47,6 +47,7 @@ _WORDS = {
     "tagged": "tagged {field}",
     "untagged": "untagged {field}",
     "exited": "left {workflow}",
+    "moved": "carried over to {workflow} v{version}",
     "completed": "completed {workflow}",
     "goal": "met the goal of {workflow}",
     "secondary_goal": "met a secondary goal of {workflow}",

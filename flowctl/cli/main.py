@@ -31,8 +31,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "simulate": ("Check", "flowctl.cli.simulate", "Run all workflows on a copy with a virtual clock; nothing leaves."),
     "plan": ("Release", "flowctl.cli.plan", "Show what applying the files would do, to contacts in flight too."),
     "apply": ("Release", "flowctl.cli.apply", "Store the files as a release; ticks run it from then on."),
+    "rollback": ("Release", "flowctl.cli.rollback", "Apply an earlier release again, as a new one."),
     "releases": ("Release", "flowctl.cli.releases", "List what was applied, when, from which commit."),
     "workflows": ("Release", "flowctl.cli.workflows", "List workflows; pause, resume, drain, stop them by hand."),
+    "state": ("Release", "flowctl.cli.state", "Export counts, to plan in CI without the store."),
     "tick": ("Run", "flowctl.cli.tick", "Run one bounded batch: observe, enrol, advance, send. For cron."),
     "enroll": ("Run", "flowctl.cli.enroll", "Put a contact into a workflow by hand."),
     "outbox": ("Run", "flowctl.cli.outbox", "List messages to leave; settle those in doubt."),
@@ -51,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences"})
+GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,75 +12,76 @@ from flowctl.cli import render
 from flowctl.cli.invocation import invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from flowctl.engine.plan import Plan, WorkflowChange
+    from flowctl.engine.plan import Plan
+    from flowctl.lint.worst import WorstChange
+    from flowctl.project.project import Project
+    from flowctl.store.database import Store
 
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "markdown"]
 EXAMPLES = """\
 flowctl plan
+flowctl plan --format markdown >> "$GITHUB_STEP_SUMMARY"
 flowctl plan --format json | jq '.workflows[] | select(.change == "changed")'
+flowctl plan --out plan.json && flowctl apply plan.json
+flowctl plan --state state.json      without the store; see `flowctl state export`
 """
-_SIGNS = {"new": ("+", "32"), "changed": ("~", "33"), "gone": ("-", "31"), "unchanged": (" ", "")}
+IN_FLIGHT_HELP = "What becomes of contacts in older versions: WORKFLOW=exit or WORKFLOW=finish; may be said again."
 
 
 def command(
-    ctx: typer.Context, style: Annotated[Format, typer.Option("--format", help="How to show it.")] = "text"
+    ctx: typer.Context,
+    style: Annotated[Format, typer.Option("--format", help="How to show it.")] = "text",
+    in_flight: Annotated[list[str] | None, typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False)] = None,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="Also write it to a file that `apply` takes.", show_default=False)] = "",
+    state: Annotated[str, typer.Option("--state", metavar="FILE", help="Plan against this `state export` instead of the store.", show_default=False)] = "",
 ) -> int:
     """Show what applying the files would do, to contacts in flight too.
 
-    Nothing is changed: it is applied and taken back in one transaction.
+    Nothing is changed: it is applied and taken back in one transaction. Shows too how the most messages that a workflow
+    can send one contact within a week change.
     """
+    from flowctl.cli import reviewed
     from flowctl.cli.store import planned
+    from flowctl.engine.in_flight import parse_orders
 
     said = invocation(ctx)
-    with planned(said) as store:
-        from flowctl.engine.plan import plan
-
-        found = plan(store, said.project(), now=clock.now())
-    if style == "json":
-        render.document("plan", asdict(found))
+    orders = parse_orders(in_flight or [])
+    project = said.project()
+    if state:
+        found, worst = reviewed.planned_on_state(said, project, state, orders, out=out)
     else:
-        show(found)
+        with planned(said) as store:
+            from flowctl.engine.plan import plan
+
+            found = plan(store, project, now=clock.now(), in_flight=orders)
+            worst = worst_of(store, project, said.environment)
+            if out:
+                reviewed.write(store, project, said, orders, out)
+    draw(found, worst, style)
     return 0
 
 
-def show(plan: Plan) -> None:
-    """Print a plan for people."""
-    if plan.same:
-        print("No changes: the files are those of the newest release.")
-        return
-    for name in plan.fields:
-        _line("new", f"field {name}")
-    for segment in plan.segments:
-        if segment.change != "unchanged":
-            _line(segment.change, f"segment {segment.name}", f"{segment.before} → {render.plural(segment.after, 'contact')}")
-    for name, change in plan.messages.items():
-        _line(change, f"message {name}")
-    for workflow in plan.workflows:
-        _line(workflow.change, f"workflow {workflow.name}", "; ".join(_of_workflow(workflow)))
-    counts = {change: sum(each.change == change for each in plan.workflows) for change in ("new", "changed", "gone", "unchanged")}
-    print(f"\nPlan: {', '.join(f'{count} {change}' for change, count in counts.items() if count) or 'no workflows'}.")
+def draw(found: Plan, worst: Sequence[WorstChange], style: Format) -> None:
+    """Print a plan in a format."""
+    from flowctl.cli import plan_shown
+
+    match style:
+        case "json":
+            render.document("plan", {**asdict(found), "worst_case": [asdict(each) for each in worst]})
+        case "markdown":
+            print(plan_shown.markdown(found, worst))
+        case "text":
+            plan_shown.show(found, worst)
 
 
-def _of_workflow(workflow: WorkflowChange) -> Iterator[str]:
-    if workflow.change == "unchanged" and not workflow.in_flight:
-        return
-    if workflow.version:
-        yield f"version {workflow.version}, {workflow.state}"
-    if workflow.change in ("changed", "gone"):
-        yield f"{render.plural(workflow.in_flight, 'contact')} in flight finish the version they entered"
-    elif workflow.in_flight:
-        yield f"{workflow.in_flight} in flight"
-    for step, count in workflow.lost.items():
-        yield f"step {step} disappears, {render.plural(count, 'contact')} on it"
-    if workflow.enters_at_once:
-        yield f"{render.plural(workflow.enters_at_once, 'contact')} enter at once (existing: enroll)"
+def worst_of(store: Store, project: Project, environment: str) -> list[WorstChange]:
+    """How the worst-case pressure changes from the newest release to a project."""
+    from flowctl.lint.worst import worst_changes
+    from flowctl.project.load import TextFiles, load_from
+    from flowctl.report.releases import newest
 
-
-def _line(change: str, what: str, detail: str = "") -> None:
-    sign, shade = _SIGNS[change]
-    text = f"{sign} {what}"
-    if shade and render.colour():
-        text = f"\033[{shade}m{text}\033[0m"
-    print(f"{text}{'  ' + detail if detail else ''}")
+    release = newest(store)
+    before = load_from(TextFiles(release.files), project.root, environment=environment) if release else None
+    return worst_changes(before, project)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowctl.cli import render
 from flowctl.cli.invocation import invocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.report.releases import ReleaseRow
 
 EXAMPLES = """\
 flowctl releases
@@ -29,6 +34,17 @@ def command(
     if as_json:
         render.document("releases", {"releases": [{**asdict(each), "applied_at": iso(each.applied_at)} for each in found]})
         return 0
-    rows = [(each.id, iso(each.applied_at), each.commit, each.files, ", ".join(each.workflows)) for each in found]
-    render.table(["release", "applied", "commit", "files", "new versions of"], rows, right=["release", "files"])
+    rows = [(each.id, iso(each.applied_at), each.commit, each.files, ", ".join(each.workflows), "; ".join(_orders(each))) for each in found]
+    render.table(["release", "applied", "commit", "files", "new versions of", "orders"], rows, right=["release", "files"])
     return 0
+
+
+def _orders(release: ReleaseRow) -> Iterator[str]:
+    said = release.orders
+    if "rollback" in said:
+        yield f"back to release {said['rollback']}"
+    exited = said.get("exited", {})
+    for name, order in said.get("in_flight", {}).items():
+        yield f"{name}: {order}" + (f" ({exited.get(name, 0)} left)" if order == "exit" else "")
+    for name, steps in said.get("moved", {}).items():
+        yield f"{name}: {sum(steps.values())} moved"

@@ -14,6 +14,7 @@ from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.scope import ENTRY, Scope
 from flowctl.engine.guards import CODES
+from flowctl.engine.in_flight import Carried, carry, unknown_steps
 from flowctl.engine.localtime import instant, refresh_zones
 from flowctl.engine.observe import judge_in_full, make_indexes, start_cursors
 from flowctl.engine.refusals import refusals
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
+    from flowctl.engine.in_flight import Order
     from flowctl.language.conditions import Condition
     from flowctl.language.geofence import Geofence
     from flowctl.language.message import Message
@@ -53,7 +55,7 @@ LAYOUT = 1  # counts up when the same workflow gets other positions: its contact
 CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
 # What follows the newest release rather than the version that somebody entered (language.md, "paused").
 _UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation",
-             "guards", "holdout"}  # fmt: skip
+             "guards", "holdout", "move"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,7 @@ class Release:
     unchanged: tuple[str, ...]
     gone: tuple[str, ...]
     same: bool = False  # nothing differs from the newest release
+    carried: Carried = field(default_factory=Carried)  # who does not finish the version entered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,16 @@ class Compiled:
     problems: list[Problem] = field(default_factory=list)
 
 
-def apply(store: Store, project: Project, *, commit: str, now: int) -> Release:
+def apply(
+    store: Store, project: Project, *, commit: str, now: int, in_flight: Mapping[str, Order] | None = None, rollback: int | None = None
+) -> Release:
     """Store a project as the newest release, in one transaction. `now` is UTC ms.
+
+    `in_flight` says of workflows what becomes of contacts in their older versions, `rollback` which release this brings back; both are kept.
 
     Raises:
         ProblemsFound: the files have errors, or say what the engine does not run; nothing was changed.
+        UsageFailure: `in_flight` names a workflow that is not there.
         Failure: a declared field contradicts its column.
     """
     if project.errors:
@@ -94,9 +102,10 @@ def apply(store: Store, project: Project, *, commit: str, now: int) -> Release:
     with transaction(connection):
         declare(connection, _declared_fields(project), now=now)
         compiled = compile_project(connection, project, now)
-        if compiled.problems:
-            raise ProblemsFound(sorted(compiled.problems, key=lambda problem: problem.place))
-        return _write(connection, project, compiled, commit, now)
+        problems = [*compiled.problems, *unknown_steps(connection, project)]
+        if problems:
+            raise ProblemsFound(sorted(problems, key=lambda problem: problem.place))
+        return _write(connection, project, compiled, commit, now, in_flight or {}, rollback)
 
 
 def compile_project(connection: sqlite3.Connection, project: Project, now: int) -> Compiled:
@@ -159,6 +168,7 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         "guards": {name: guards for name, workflow in project.workflows.items() if (guards := _guards(project, workflow))},
         "no_holdout": [name for name, workflow in project.workflows.items() if not workflow.holdout],
         "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
+        "moves": {name: workflow.move for name, workflow in project.workflows.items() if workflow.move},
     }
     definitions = {plan.name: _hash(plan.full) for plan in segments}
     return Compiled(
@@ -423,11 +433,18 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled, commit: str, now: int) -> Release:
+def digest_of(files: Mapping[str, str]) -> str:
+    """What a release is known by: SHA-256 of its texts by path."""
+    return _hash(json.dumps(files, sort_keys=True))
+
+
+def _write(
+    connection: sqlite3.Connection, project: Project, compiled: Compiled, commit: str, now: int, in_flight: Mapping[str, Order], rollback: int | None
+) -> Release:
     files = {**project.sources, **project.bodies}
-    digest = _hash(json.dumps(files, sort_keys=True))
+    digest = digest_of(files)
     newest = connection.execute('SELECT id, digest, compiler, "commit" FROM releases ORDER BY id DESC LIMIT 1').fetchone()
-    if newest and newest[1] == digest and newest[2] == COMPILER:
+    if newest and newest[1] == digest and newest[2] == COMPILER and not in_flight:
         return Release(id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True)
     (release_id,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM releases").fetchone()
     row = (release_id, now, commit, digest, json.dumps(files), "{}", COMPILER)
@@ -440,8 +457,12 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
     ]
     for name in gone:
         connection.execute("UPDATE workflow_states SET version_id = NULL, state = 'draining' WHERE workflow = ?", (name,))
+    carried = carry(connection, project, {name: said["version_id"] for name, said in compiled.entrances.items()}, in_flight, now)
+    orders = {"in_flight": dict(in_flight), "exited": carried.exited, "moved": carried.moved, "rollback": rollback}
     runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
     connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
+    if kept := {name: said for name, said in orders.items() if said}:
+        connection.execute("INSERT INTO release_orders (release_id, orders) VALUES (?, ?)", (release_id, json.dumps(kept)))
     scoring.begin(connection, compiled.runtime["scores"], now)
     _judge_segments(connection, project, compiled, now)
     for _, program in compiled.programs.values():
@@ -450,7 +471,9 @@ def _write(connection: sqlite3.Connection, project: Project, compiled: Compiled,
     if newest is None:
         start_cursors(connection, now)
         connection.execute("INSERT INTO cursors (name, value) VALUES ('tick', ?)", (now,))
-    return Release(id=release_id, commit=commit, new=tuple(new), changed=tuple(changed), unchanged=tuple(unchanged), gone=tuple(gone))
+    return Release(
+        id=release_id, commit=commit, new=tuple(new), changed=tuple(changed), unchanged=tuple(unchanged), gone=tuple(gone), carried=carried
+    )
 
 
 def _write_versions(

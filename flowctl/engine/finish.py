@@ -117,7 +117,7 @@ def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who
     is_goal = judged is version.goal
     named = {"version": version.id, "workflow": version.workflow, "within": judged.within_ms, **params}
     if is_goal:
-        over = "(e.ended_at IS NULL OR e.reason IS NOT 'already' AND e.entered_at + :within > :now - 86400000)" if judged.within_ms else (
+        over = "(e.ended_at IS NULL OR coalesce(e.reason, '') NOT IN ('already', 'restarted') AND e.entered_at + :within > :now - 86400000)" if judged.within_ms else (
             "e.ended_at IS NULL"
         )
         open_ = f"e.goal_at IS NULL AND {over}"

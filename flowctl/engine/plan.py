@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.apply import apply
@@ -13,7 +13,10 @@ from flowctl.store.database import transaction
 if TYPE_CHECKING:
     import sqlite3
 
+    from collections.abc import Mapping
+
     from flowctl.engine.apply import Release
+    from flowctl.engine.in_flight import Carried, Order
     from flowctl.project.project import Project
     from flowctl.store.database import Store
 
@@ -28,7 +31,9 @@ class WorkflowChange:
     version: int  # that newcomers will enter; 0: nobody
     in_flight: int  # contacts who finish the version they entered
     lost: dict[str, int]
-    enters_at_once: int
+    enters_at_once: int | None  # None: only the store's contacts could tell
+    moved: dict[str, int] = field(default_factory=dict)  # old step → how many `move:` carries over to the new version
+    exits: int = 0  # contacts of older versions who leave by `--in-flight`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +43,7 @@ class SegmentChange:
     name: str
     change: str
     before: int
-    after: int
+    after: int | None  # None: only the store's contacts could tell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +67,8 @@ class _TakeBack(Exception):
     """Ends the trial; nothing of it stays."""
 
 
-def plan(store: Store, project: Project, *, now: int) -> Plan:
-    """Apply inside a transaction, look, roll back. `now` is UTC ms.
+def plan(store: Store, project: Project, *, now: int, in_flight: Mapping[str, Order] | None = None) -> Plan:
+    """Apply inside a transaction, look, roll back. `now` is UTC ms; `in_flight` as `apply` takes it.
 
     Raises:
         ProblemsFound: the files have errors, or say what the engine does not run.
@@ -76,7 +81,7 @@ def plan(store: Store, project: Project, *, now: int) -> Plan:
     try:
         with transaction(connection):
             before = _State(connection)
-            release = apply(store, project, commit="plan", now=now)
+            release = apply(store, project, commit="plan", now=now, in_flight=in_flight)
             made.append(_compared(connection, before, _State(connection), release))
             raise _TakeBack  # noqa: TRY301 - it is what rolls the trial back
     except _TakeBack:
@@ -108,14 +113,14 @@ def _compared(connection: sqlite3.Connection, before: _State, after: _State, rel
     return Plan(
         first=not before.applied,
         same=release.same,
-        workflows=tuple(_workflow(connection, name, change, after) for name, change in sorted(changes.items())),
+        workflows=tuple(_workflow(connection, name, change, after, release.carried) for name, change in sorted(changes.items())),
         segments=tuple(_segments(before, after)),
         messages=_messages(before, after),
         fields=tuple(sorted(after.fields - before.fields)),
     )
 
 
-def _workflow(connection: sqlite3.Connection, name: str, change: str, after: _State) -> WorkflowChange:
+def _workflow(connection: sqlite3.Connection, name: str, change: str, after: _State, carried: Carried) -> WorkflowChange:
     (state,) = connection.execute("SELECT state FROM workflow_states WHERE workflow = ?", (name,)).fetchone()
     number, program = connection.execute(
         "SELECT number, program FROM workflow_versions WHERE workflow = ? ORDER BY number DESC LIMIT 1", (name,)
@@ -134,6 +139,8 @@ def _workflow(connection: sqlite3.Connection, name: str, change: str, after: _St
         in_flight=sum(count for _, count in held),
         lost={step: count for step, count in held if step and step not in steps} if change == "changed" else {},
         enters_at_once=_at_once(connection, after.entrances[name]) if change == "new" and state == "live" else 0,
+        moved={step: count for step, count in carried.moved.get(name, {}).items() if count},
+        exits=carried.exited.get(name, 0),
     )
 
 

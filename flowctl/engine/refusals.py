@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
 
 _HELP = "`flowctl validate` knows it and `apply` will take it once the engine runs it; leave it out until then"
-# Keys of a workflow that the engine does not carry out, with the value that asks for nothing.
-_WORKFLOW_KEYS: dict[str, Any] = {"move": {}}
+# Keys that the engine does not carry out, with the value that asks for nothing.
 _SETTINGS_KEYS: dict[str, Any] = {"quiet_hours": {}}
 
 
 def refusals(project: Project) -> list[Problem]:
     """All of them, in no order."""
-    return [*_of_settings(project), *_of_workflows(project), *_of_messages(project)]
+    return [*_of_settings(project), *_of_messages(project)]
 
 
 def _refused(model: Model, what: str, key: str | None = None) -> Problem:
@@ -45,13 +44,6 @@ def _of_settings(project: Project) -> Iterator[Problem]:
             known = ", ".join(sorted(ADAPTERS))
             message = f"channel {name}: there is no adapter `{channel.adapter}` yet; there are {known}"
             yield Problem(code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP)
-
-
-def _of_workflows(project: Project) -> Iterator[Problem]:
-    for workflow in project.workflows.values():
-        for key, nothing in _WORKFLOW_KEYS.items():
-            if getattr(workflow, key) != nothing:
-                yield _refused(workflow, f"`{key}` does", key)
 
 
 def _of_messages(project: Project) -> Iterator[Problem]:

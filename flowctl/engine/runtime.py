@@ -22,7 +22,7 @@ KIND = {
             "entered", "refused", "branch", "waiting", "woken", "timed_out", "send", "sent", "held", "skipped", "failed", "in_doubt", "set", "added",
             "tagged", "exited", "completed", "goal", "cancelled", "resolved", "untagged",
             "started", "stopped", "assigned", "recorded", "notified", "task", "fetched", "advertised",
-            "secondary_goal",
+            "secondary_goal", "moved",
         ),
         start=1,
     )

@@ -55,8 +55,9 @@ def test_dying_in_the_middle_of_transactional_messages(tmp_path, smtp_server, mo
 def test_random_kills(tmp_path, smtp_server, monkeypatch):
     """Ticks are killed at any moment while another program goes on storing sign-ups."""
     seed = random.randrange(1 << 30)
+    print("seed", seed)
     rng = random.Random(seed)
-    server = smtp_server("--delay", "0.01")
+    server = smtp_server("--delay", "0.03")
     town = Town(tmp_path, monkeypatch, server.port)
     names = count()
     now = at("0m")
@@ -69,7 +70,7 @@ def test_random_kills(tmp_path, smtp_server, monkeypatch):
             town.world.event(key, "signup", now - MINUTE)
         process = town.command("tick", now=now)
         # A process needs a third of a second to begin; then most moments are inside a tick.
-        time.sleep(rng.uniform(0.15, 1.2))
+        time.sleep(rng.uniform(0.1, 0.9))
         killed += process.poll() is None
         process.kill()
         process.communicate()
@@ -78,4 +79,4 @@ def test_random_kills(tmp_path, smtp_server, monkeypatch):
     town.reckon(server, now=now + 14 * 20 * MINUTE)
     assert town.run("audit", now=now + 14 * 20 * MINUTE)[0] == 0
     town.everybody_is_through()
-    assert killed, f"no tick was alive when it was to be killed (seed {seed})"
+    assert killed, "no tick was alive when it was to be killed"

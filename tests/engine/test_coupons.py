@@ -67,7 +67,14 @@ def test_events_last_are_the_newest_up_to_now():
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ coupon(contact.first_name) }}", "{{ coupon }}", "{{ events.last('purchase', 1000) }}", "{{ events.first('purchase') }}", "{{ coupon('A', 2) }}"]
+    "text",
+    [
+        "{{ coupon(contact.first_name) }}",
+        "{{ coupon }}",
+        "{{ events.last('purchase', 1000) }}",
+        "{{ events.first('purchase') }}",
+        "{{ coupon('A', 2) }}",
+    ],
 )
 def test_what_cannot_be_fetched_before_is_refused(text):
     with pytest.raises(ProblemsFound) as found:

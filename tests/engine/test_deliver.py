@@ -331,7 +331,10 @@ def test_stopping_leaves_the_rest_ready(channel):
 
 @pytest.mark.parametrize(("field", "value"), [("due_date", "0000-01-01"), ("seen_at", 2**60), ("seen_at", -(2**60))])
 def test_a_contact_with_a_value_that_no_calendar_holds_fails_alone(field, value):
-    world = World(workflow("w", steps="- send: hello"), settings=SETTINGS.replace("    push: text\n", "    push: text\n    seen_at: datetime\n"))
+    world = World(
+        workflow("w", steps="- send: hello"),
+        settings=SETTINGS.replace("    push: text\n", "    push: text\n    seen_at: datetime\n"),
+    )
     for key in ("ana", "odd", "bob"):
         world.contact(key)
         world.event(key, "signup", at("1m"))

@@ -14,8 +14,12 @@ geofences:
   marais: {polygon: [[48.85, 2.35], [48.85, 2.37], [48.87, 2.37], [48.87, 2.35]]}
 """
 INSIDE, OUTSIDE = (48.8568, 2.3524), (48.9, 2.3524)
-ARRIVED = workflow("arrived", steps="- wait: 1d", triggers="[{arrives: paris-store}]", reentry="{after: 1h, while_active: parallel}")
-LEFT = workflow("left", steps="- wait: 1d", triggers="[{leaves: paris-store}]", reentry="{after: 1h, while_active: parallel}")
+ARRIVED = workflow(
+    "arrived", steps="- wait: 1d", triggers="[{arrives: paris-store}]", reentry="{after: 1h, while_active: parallel}"
+)
+LEFT = workflow(
+    "left", steps="- wait: 1d", triggers="[{leaves: paris-store}]", reentry="{after: 1h, while_active: parallel}"
+)
 
 
 def report(world, key, when, position):
@@ -39,7 +43,13 @@ def test_polygons_by_ray_casting():
 
 def test_a_position_that_is_none_is_nowhere():
     shape = '{"center": [0, 0], "radius": 1000}'
-    assert [geofenced(shape, lat, lon) for lat, lon in ((0, 0), (1, 1), (None, 0), ("a", 0), (91, 0))] == [1, 0, None, None, None]
+    assert [geofenced(shape, lat, lon) for lat, lon in ((0, 0), (1, 1), (None, 0), ("a", 0), (91, 0))] == [
+        1,
+        0,
+        None,
+        None,
+        None,
+    ]
 
 
 def test_arriving_and_leaving():
@@ -83,7 +93,12 @@ def test_inside_by_the_last_position():
     report(world, "ana", at("2h"), OUTSIDE)
     world.tick(at("2h"))
     assert members() == [("far", "ana"), ("far", "bea")]
-    assert world.connection.execute("SELECT lat, lon FROM positions WHERE contact_id = ?", (world.id_of("ana"),)).fetchone() == OUTSIDE
+    assert (
+        world.connection.execute(
+            "SELECT lat, lon FROM positions WHERE contact_id = ?", (world.id_of("ana"),)
+        ).fetchone()
+        == OUTSIDE
+    )
 
 
 def test_a_scenario_moves():

@@ -54,7 +54,9 @@ def test_a_goal_within_may_be_met_after_the_journey_ended(purchase, met):
 
 
 def test_a_goal_after_a_restart_is_the_new_enrollments_alone():
-    world = World(workflow("w", goal="{event: purchase, within: 2d}", reentry="{while_active: restart}", steps="- wait: 1d"))
+    world = World(
+        workflow("w", goal="{event: purchase, within: 2d}", reentry="{while_active: restart}", steps="- wait: 1d")
+    )
     world.contact("ana")
     world.event("ana", "signup", at("0m"))
     world.event("ana", "signup", at("1h"))

@@ -14,7 +14,14 @@ WAITS = "- wait: 5d\n- send: hello"
 
 
 def group(name: str, event: str, priority: int) -> str:
-    return workflow(name, steps=WAITS, triggers=f"[{{event: {event}}}]", exclusive_group="offers", priority=str(priority), reentry="{after: 1h}")
+    return workflow(
+        name,
+        steps=WAITS,
+        triggers=f"[{{event: {event}}}]",
+        exclusive_group="offers",
+        priority=str(priority),
+        reentry="{after: 1h}",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ exclusive groups
@@ -34,7 +41,10 @@ def test_a_higher_priority_evicts_and_lower_or_equal_is_refused():
     assert world.states("low") == [("exited", "superseded")]
     assert world.states("equal") == []
     refused = [detail for kind, detail in world.journal("ana") if kind == "refused"]
-    assert sorted((detail["workflow"], detail["reason"]) for detail in refused) == [("equal", "exclusive: high"), ("low", "exclusive: high")]
+    assert sorted((detail["workflow"], detail["reason"]) for detail in refused) == [
+        ("equal", "exclusive: high"),
+        ("low", "exclusive: high"),
+    ]
     world.tick(at("10d"))
     world.event("ana", "signup", at("10d"))
     world.tick(at("10d"))  # the other is over
@@ -69,15 +79,22 @@ def test_secondary_goals_are_recorded_once_and_end_nothing():
         world.event("ana", "purchase", at(offset), amount=1)
     world.set("ana", at("4h"), stage="loyal")
     world.tick(at("5h"))
-    rows = world.connection.execute("SELECT c.key, g.name, g.at FROM secondary_goals g JOIN enrollments e ON e.id = g.enrollment_id "
-                                    "JOIN contacts c ON c.id = e.contact_id ORDER BY g.name").fetchall()
+    rows = world.connection.execute(
+        "SELECT c.key, g.name, g.at FROM secondary_goals g JOIN enrollments e ON e.id = g.enrollment_id "
+        "JOIN contacts c ON c.id = e.contact_id ORDER BY g.name"
+    ).fetchall()
     assert rows == [("ana", "bought", at("2h")), ("ana", "loyal", at("4h"))]
     assert world.states("nurture") == [("active", None), ("active", None)]
-    assert [detail for kind, detail in world.journal("ana") if kind == "secondary_goal"] == [{"reason": "bought"}, {"reason": "loyal"}]
+    assert [detail for kind, detail in world.journal("ana") if kind == "secondary_goal"] == [
+        {"reason": "bought"},
+        {"reason": "loyal"},
+    ]
 
 
 def test_a_fact_that_ends_the_journey_is_a_secondary_goal_too():
-    world = World(workflow("nurture", steps=WAITS, secondary_goals="{bought: {event: purchase}}", goal="{event: purchase}"))
+    world = World(
+        workflow("nurture", steps=WAITS, secondary_goals="{bought: {event: purchase}}", goal="{event: purchase}")
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1h"))
     world.event("ana", "purchase", at("1h") + 1, amount=1)
@@ -91,7 +108,9 @@ def test_a_fact_that_ends_the_journey_is_a_secondary_goal_too():
 
 def test_leave_when_outside():
     said = {"audience": "{field: stage, is: lead}", "leave_when_outside": "true"}
-    world = World(workflow("leads", steps=WAITS, **said), workflow("all", steps=WAITS, audience="{field: stage, is: lead}"))
+    world = World(
+        workflow("leads", steps=WAITS, **said), workflow("all", steps=WAITS, audience="{field: stage, is: lead}")
+    )
     world.contact("ana", stage="lead")
     world.event("ana", "signup", at("1h"))
     world.tick(at("1h"))
@@ -103,7 +122,11 @@ def test_leave_when_outside():
 
 def test_a_workflow_may_leave_out_the_holdout():
     settings = SETTINGS + "holdout: 100%\n"
-    world = World(workflow("held", steps="- send: hello"), workflow("open", steps="- send: bye", holdout="false"), settings=settings)
+    world = World(
+        workflow("held", steps="- send: hello"),
+        workflow("open", steps="- send: bye", holdout="false"),
+        settings=settings,
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1h"))
     world.tick(at("1h"))
@@ -113,7 +136,10 @@ def test_a_workflow_may_leave_out_the_holdout():
 
 def test_active_days_and_what_becomes_of_those_inside():
     days = "{from: 2026-03-03, until: 2026-03-04, at_end: AT_END}"
-    texts = [workflow(word, steps=WAITS, active=days.replace("AT_END", word), reentry="{after: 1h, while_active: parallel}") for word in ("finish", "exit")]
+    texts = [
+        workflow(word, steps=WAITS, active=days.replace("AT_END", word), reentry="{after: 1h, while_active: parallel}")
+        for word in ("finish", "exit")
+    ]
     world = World(*texts)
     world.contact("ana")
     for when in ("2026-03-02T22:59:00Z", "2026-03-02T23:00:00Z", "2026-03-04T22:59:00Z", "2026-03-04T23:00:00Z"):
@@ -127,10 +153,13 @@ def test_active_days_and_what_becomes_of_those_inside():
 # --------------------------------------------------------------------------------------------------------------------- guards
 
 
-GUARDED = SETTINGS + """
+GUARDED = (
+    SETTINGS
+    + """
 teams: {marketing: {members: [lea], email: team@example.com}}
 guards: [{unsubscribed: 20%, over: 7d, at_least: 4, then: pause, notify: marketing}]
 """
+)
 
 
 def tire(world, keys, when):
@@ -155,9 +184,13 @@ def test_a_workflow_that_tires_people_is_paused_and_its_team_told():
     assert world.tick(at("2h")).guarded == {}  # 20 % is the limit
     tire(world, keys[1:2], at("3h"))
     report = world.tick(at("3h"))
-    assert report.guarded == {"news": "guard: 2 of 5 messages unsubscribed (40.0%, limit 20.0% over 7d), marketing told"}
+    assert report.guarded == {
+        "news": "guard: 2 of 5 messages unsubscribed (40.0%, limit 20.0% over 7d), marketing told"
+    }
     assert status(world.store, now=at("3h")).guarded == report.guarded
-    assert world.connection.execute("SELECT recipient, team FROM notices").fetchall() == [("team@example.com", "marketing")]
+    assert world.connection.execute("SELECT recipient, team FROM notices").fetchall() == [
+        ("team@example.com", "marketing")
+    ]
     world.tick(at("3d"))
     assert [row[0] for row in world.outbox(keys[4])] == ["hello"]
     world.apply(workflow("news", steps="- send: hello\n- wait: 1d\n- send: again"), settings=GUARDED, now=at("3d"))
@@ -179,7 +212,9 @@ def test_too_few_messages_prove_nothing():
 
 
 def running() -> World:
-    world = World(workflow("news", steps="- send: hello\n- wait: 1d\n- send: bye", reentry="{after: 1h, while_active: parallel}"))
+    world = World(
+        workflow("news", steps="- send: hello\n- wait: 1d\n- send: bye", reentry="{after: 1h, while_active: parallel}")
+    )
     world.contact("ana")
     world.event("ana", "signup", at("1h"))
     world.tick(at("1h"))

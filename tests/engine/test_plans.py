@@ -72,10 +72,15 @@ def captured():
     """A world, and the statements that its ticks ran, in their last shape."""
     world = World(SEGMENTS, *WORKFLOWS, settings=SETTINGS + SETTINGS_MORE)
     for number in range(60):
-        world.contact(f"c{number}", phone=f"+3361234{number:04}", engagement=number * 2, timezone="America/New_York" if number % 3 else None)
+        world.contact(
+            f"c{number}",
+            phone=f"+3361234{number:04}",
+            engagement=number * 2,
+            timezone="America/New_York" if number % 3 else None,
+        )
     statements: list[str] = []
     world.connection.set_trace_callback(statements.append)
-    for minute in range(0, 6):
+    for minute in range(6):
         for number in range(minute, 60, 6):
             world.event(f"c{number}", "signup", T0 + minute * 60_000)
             world.event(f"c{number}", "cart_updated", T0 + minute * 60_000, items=number % 2)
@@ -86,8 +91,25 @@ def captured():
     for offset in ("2h", "1d", "1d23h", "2d", "4d", "8d"):
         _tick(world, at(offset))
     world.connection.set_trace_callback(None)
-    kinds = {row[0] for row in world.connection.execute("SELECT DISTINCT k.name FROM journal j JOIN journal_kinds k ON k.id = j.kind")}
-    assert {"entered", "branch", "send", "set", "added", "tagged", "goal", "timed_out", "completed", "exited", "held"} <= kinds, kinds
+    kinds = {
+        row[0]
+        for row in world.connection.execute(
+            "SELECT DISTINCT k.name FROM journal j JOIN journal_kinds k ON k.id = j.kind"
+        )
+    }
+    assert {
+        "entered",
+        "branch",
+        "send",
+        "set",
+        "added",
+        "tagged",
+        "goal",
+        "timed_out",
+        "completed",
+        "exited",
+        "held",
+    } <= kinds, kinds
     return world, statements
 
 
@@ -113,10 +135,17 @@ def plan(connection, statement):
 
 def faults(connection, statement):
     """Steps of a plan that read all of a table, or all of its index, or build a filter from it."""
-    names = {alias.lower(): table.lower() for table, alias in re.findall(r"(?i)\b(?:from|join|update|,)\s*(\w+)\s+(?:as\s+)?(\w+)\b", statement)}
+    names = {
+        alias.lower(): table.lower()
+        for table, alias in re.findall(r"(?i)\b(?:from|join|update|,)\s*(\w+)\s+(?:as\s+)?(\w+)\b", statement)
+    }
     for step in plan(connection, statement):
         match = re.match(r"(?:SCAN|BLOOM FILTER ON) (\w+)(.*)", step)
-        if match and names.get(match[1].lower(), match[1].lower()) in BIG and not any(index in match[2] for index in SMALL_INDEXES):
+        if (
+            match
+            and names.get(match[1].lower(), match[1].lower()) in BIG
+            and not any(index in match[2] for index in SMALL_INDEXES)
+        ):
             yield step
 
 

@@ -28,7 +28,8 @@ WELCOME = workflow("welcome", steps="- send: hello\n- wait: 30d", triggers="[{fi
 
 def ledger(world, key):
     return world.connection.execute(
-        "SELECT l.rule, l.points, l.at FROM score_ledger l JOIN contacts c ON c.id = l.contact_id WHERE c.key = ? ORDER BY l.id", (key,)
+        "SELECT l.rule, l.points, l.at FROM score_ledger l JOIN contacts c ON c.id = l.contact_id WHERE c.key = ? ORDER BY l.id",
+        (key,),
     ).fetchall()
 
 
@@ -45,7 +46,9 @@ def test_new_facts_count_once_and_the_field_follows_with_its_time():
     world.tick(at("2h"))
     world.tick(at("3h"))
     assert (points(world, "ana"), world.value("ana", "engagement")) == ([10], 10)
-    changes = world.connection.execute("SELECT field, old, new, at FROM contact_changes WHERE field LIKE 'engagement%' ORDER BY id").fetchall()
+    changes = world.connection.execute(
+        "SELECT field, old, new, at FROM contact_changes WHERE field LIKE 'engagement%' ORDER BY id"
+    ).fetchall()
     assert changes == [("engagement", 0, 10, at("1h"))]
 
 
@@ -95,7 +98,9 @@ def test_clicks_field_changes_and_segments_score():
     world.contact("ana", stage="lead")
     world.event("ana", "signup", at("1h"))
     world.tick(at("1h"))
-    clicked = "INSERT INTO message_events (contact_id, message, status, at) SELECT contact_id, message, 3, ? FROM outbox"
+    clicked = (
+        "INSERT INTO message_events (contact_id, message, status, at) SELECT contact_id, message, 3, ? FROM outbox"
+    )
     world.connection.execute(clicked, (at("2h"),))
     world.set("ana", at("2h"), stage="customer", interests='["books"]')
     world.tick(at("2h"))
@@ -117,7 +122,11 @@ def test_triggers_segments_and_exits_see_what_was_scored_in_the_same_tick():
     world.event("ana", "purchase", at("1h") + MINUTE, amount=12)
     world.tick(at("1h") + MINUTE)
     assert world.messages("ana") == ["hello"]
-    assert [name for (name,) in world.connection.execute("SELECT workflow FROM enrollments ORDER BY workflow")] == ["chased", "nursed", "welcome"]
+    assert [name for (name,) in world.connection.execute("SELECT workflow FROM enrollments ORDER BY workflow")] == [
+        "chased",
+        "nursed",
+        "welcome",
+    ]
     assert world.ended("ana")[0][:2] == ("exited", "exit_when hot")
 
 
@@ -181,8 +190,12 @@ expect:
 
 def test_scoring_reads_no_whole_table():
     world = World(SCORE, READERS)
-    world.connection.execute("INSERT INTO contacts (created_at, _seed, _origin) SELECT 1, 1, 0 FROM json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') a, json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') b")
-    world.connection.execute("INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) SELECT id, 'engagement', 'r', 1, 1, 'x' FROM contacts")
+    world.connection.execute(
+        "INSERT INTO contacts (created_at, _seed, _origin) SELECT 1, 1, 0 FROM json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') a, json_each('[1, 2, 3, 4, 5, 6, 7, 8, 9]') b"
+    )
+    world.connection.execute(
+        "INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) SELECT id, 'engagement', 'r', 1, 1, 'x' FROM contacts"
+    )
     world.contact("ana")
     world.tick(at("1m"))
     world.connection.execute("ANALYZE")
@@ -195,9 +208,18 @@ def test_scoring_reads_no_whole_table():
     world.tick(at("2h"))
     world.connection.set_trace_callback(None)
     scored = [text for text in said if "score_ledger" in text or "rescored" in text]
-    plans = [row[3] for text in scored if text.split()[0] in ("INSERT", "UPDATE", "DELETE", "SELECT") for row in world.connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+    plans = [
+        row[3]
+        for text in scored
+        if text.split()[0] in ("INSERT", "UPDATE", "DELETE", "SELECT")
+        for row in world.connection.execute(f"EXPLAIN QUERY PLAN {text}")
+    ]
     assert any("INSERT INTO score_ledger" in text for text in scored)
-    assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] in ("score_ledger", "l", "c", "contacts", "contact_changes")] == []
+    assert [
+        plan
+        for plan in plans
+        if plan.startswith("SCAN") and plan.split()[1] in ("score_ledger", "l", "c", "contacts", "contact_changes")
+    ] == []
 
 
 def test_a_late_tick_scores_as_ticks_on_time_would():
@@ -205,11 +227,20 @@ def test_a_late_tick_scores_as_ticks_on_time_would():
     for on_time in (True, False):
         world = World(SCORE, READERS, WELCOME)
         world.contact("ana")
-        for minute, (name, amount) in enumerate((("signup", 0), ("purchase", 20), ("signup", 0), ("purchase", 30), ("purchase", 5)), start=1):
+        for minute, (name, amount) in enumerate(
+            (("signup", 0), ("purchase", 20), ("signup", 0), ("purchase", 30), ("purchase", 5)), start=1
+        ):
             world.event("ana", name, at(f"{minute * 7}h"), **({"amount": amount} if amount else {}))
         if on_time:
             world.every("1h", "40h")
         world.tick(at("40h"))
-        worlds.append((ledger(world, "ana"), world.value("ana", "engagement"), world.value("ana", "engagement_tier"), world.entered()))
+        worlds.append(
+            (
+                ledger(world, "ana"),
+                world.value("ana", "engagement"),
+                world.value("ana", "engagement_tier"),
+                world.entered(),
+            )
+        )
     assert worlds[0] == worlds[1]
     assert worlds[0][1] == 25

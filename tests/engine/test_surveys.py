@@ -20,10 +20,13 @@ survey: nps
 questions: {score: {type: scale, from: 0, to: 10}, why: {type: text, optional: true}}
 """
 MOOD = "survey: mood\nquestions: {happy: {type: boolean}}\n"
-ASKING = MESSAGES + """
+ASKING = (
+    MESSAGES
+    + """
   ask:
     email: {from: shop, subject: How was it?, text: "Tell us: {{ survey_url('nps') }}"}
 """
+)
 
 
 def parsed(when: int) -> str:
@@ -38,8 +41,14 @@ class Surveyed(World):
         plan = Plan(events=declared({"events": {}}), reading=Reading(zone=UTC), now=when, event=event)
         row = [key, parsed(when), survey, json.dumps(answers) if answers else None]
         EventImport(self.connection, plan, faults.append).take(
-            Chunk(columns=("contact", "at", "survey", "answers") if event == "survey_answered" else ("contact", "at", "survey"),
-                  rows=[row if event == "survey_answered" else row[:3]], lines=[2], faults=[])
+            Chunk(
+                columns=("contact", "at", "survey", "answers")
+                if event == "survey_answered"
+                else ("contact", "at", "survey"),
+                rows=[row if event == "survey_answered" else row[:3]],
+                lines=[2],
+                faults=[],
+            )
         )
         return faults
 
@@ -136,7 +145,10 @@ def test_the_link_is_signed_and_leads_to_the_survey():
     text = world.channel.transmitted[0].payload.decode()
     token = text.split("/s/")[1].split()[0].rstrip("=\n)")
     links = Links(secret=world.store.secret, public_url="https://news.example.com")
-    claims = [links.read("survey", text.replace("=\r\n", "").split("/s/")[1].split("]")[0].split(")")[0].split()[0]), links.read("unsubscribe", token)]
+    claims = [
+        links.read("survey", text.replace("=\r\n", "").split("/s/")[1].split("]")[0].split(")")[0].split()[0]),
+        links.read("unsubscribe", token),
+    ]
     assert (claims[0].contact_id, claims[0].topic, claims[1]) == (ana, "nps", None)
 
 

@@ -117,7 +117,9 @@ def test_a_variant_is_whole():
 def test_everything_wrong_is_said_at_once():
     found = faults(
         email=email(
-            subject="{{ contct.first_name }}", text={"fr": "{% if %}", "en": "{{ coupon(contact.code) }}"}, attach=["a.pdf"]
+            subject="{{ contct.first_name }}",
+            text={"fr": "{% if %}", "en": "{{ coupon(contact.code) }}"},
+            attach=["a.pdf"],
         ),
         push={"text": "{{ trigr.x }}", "url": "https://x.example"},
     )

@@ -39,6 +39,45 @@ QUIET = (  # no message leaves them: they must come out the same to the row
     workflow("marked", triggers="[{enters: marked}, {field: visits, changes: true}]", reentry="{after: 30m}", steps="- wait: 20m\n- exit: seen"),
     workflow("hourly", triggers='[{schedule: "15 */2 * * *"}]', audience="{segment: keen}", reentry="{after: 1h}", steps="- wait: 45m\n- exit: seen"),
 )  # fmt: skip
+QUIET += (
+    workflow(
+        "looper",
+        reentry="{after: 2h, while_active: restart}",
+        steps="""
+- repeat: {every: [30m, 1h], max: 4, while: {not: {event: purchase, since: entry}}}
+  steps: [{add: {engagement: 1}}, {wait: 10m}]
+- start: {workflow: started}
+""",
+    ),
+    workflow(
+        "started",
+        triggers="[{manual: true}]",
+        reentry="{after: 1h}",
+        steps="""
+- split: {a: 50, b: 50}
+  paths:
+    a: [{wait: 25m}, {set: {stage: loyal}}]
+    b: [{wait_for: {field: stage, is: customer}, timeout: 2h}]
+- stop: slotted
+""",
+    ),
+    workflow(
+        "slotted",
+        triggers="[{event: cart_updated}]",
+        exclusive_group="one",
+        priority="20",
+        reentry="{after: 1h}",
+        steps='- wait_until: {slot: {days: mon-sun, between: ["13:00", "15:30"]}}\n- wait: 20m\n- tag: {interests: [books]}',
+    ),
+    workflow(
+        "evicts",
+        triggers="[{event: purchase}]",
+        exclusive_group="one",
+        priority="60",
+        reentry="{after: 1h}",
+        steps="- wait: 70m\n- untag: {interests: [books]}",
+    ),
+)
 LOUD = (  # when they let people in does not depend on when a message leaves
     workflow(
         "welcome",
@@ -83,13 +122,10 @@ def filled(template: World, rng: random.Random) -> World:
     return world
 
 
-def runs(world: World, *, loud: bool = False) -> list:
-    names = tuple(
-        f"{kind}" for kind in (("welcome", "sorry") if loud else ("cart", "keen", "idle", "marked", "hourly"))
-    )
+def runs(world: World) -> list:
+    quiet = ("cart", "keen", "idle", "marked", "hourly", "looper", "started", "slotted", "evicts")
     return world.connection.execute(
-        f"SELECT workflow, contact_id, entered_at, state, reason, ended_at, goal_at, pc FROM enrollments WHERE workflow IN {names} "
-        "ORDER BY 1, 2, 3, 4, 6",
+        f"SELECT workflow, contact_id, entered_at, state, reason, ended_at, goal_at, pc FROM enrollments WHERE workflow IN {quiet} ORDER BY 1, 2, 3, 4, 6",
     ).fetchall()
 
 
