@@ -1,6 +1,7 @@
 """Runs the benchmarks named on the command line, or all: one line a ratio, `NAME RATIO GOAL`; exits 1 where one falls short.
 
-A benchmark is a module of this folder with `run() -> list[Ratio]`. What was measured goes to standard error.
+A benchmark is a module of this folder with `run(*, quick) -> list[Ratio]`; `--quick` asks for smaller numbers, whose ratios say little.
+What was measured goes to standard error.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.ratio import Ratio
+if TYPE_CHECKING:
+    from bench.ratio import Ratio
 
 FOLDER = Path(__file__).parent
 
 
-def main(wanted: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Measure and judge."""
+    quick = "--quick" in arguments
+    wanted = [argument for argument in arguments if argument != "--quick"]
     known = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef run(" in path.read_text(encoding="utf-8"))
     unknown = [name for name in wanted if name not in known]
     if unknown:
@@ -23,20 +28,13 @@ def main(wanted: list[str]) -> int:
         return 2
     met = True
     for name in wanted or known:
-        for ratio in ratios(import_module(f"bench.{name}").run()):
+        ratios: list[Ratio] = import_module(f"bench.{name}").run(quick=quick)
+        for ratio in ratios:
             print(ratio.line() + ("" if ratio.met else "  FALLS SHORT"), flush=True)
             if ratio.detail:
                 print(f"    {ratio.detail}", file=sys.stderr, flush=True)
             met = met and ratio.met
     return 0 if met else 1
-
-
-def ratios(said: list[Ratio] | tuple[str, float, float, str]) -> list[Ratio]:
-    """What a benchmark said; one ratio may come as (name, value, goal, `min` or `max`)."""
-    if isinstance(said, list):
-        return said
-    name, value, goal, way = said
-    return [Ratio(name=name, value=value, goal=goal, at_least=way == "min")]
 
 
 if __name__ == "__main__":

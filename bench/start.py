@@ -24,7 +24,7 @@ SETTINGS = "project: bench\nevents: {bought: }\n"
 WORKFLOW = "workflow: one\ntriggers: [{event: bought}]\nsteps:\n  - wait: 1h\n"
 
 
-def run() -> list[Ratio]:
+def run(*, quick: bool = False) -> list[Ratio]:
     """Process start of `--help`, of `lint` on one file and of an idle tick; the fastest of some rounds, taken in turns."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -47,7 +47,7 @@ def run() -> list[Ratio]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment |= {"NO_COLOR": "1", "PYTHONPYCACHEPREFIX": str(root / "compiled")}
         best = dict.fromkeys(lines, float("inf"))
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS // 3 if quick else ROUNDS):
             for name, line in lines.items():
                 best[name] = min(best[name], _seconds(line, environment))
     base = best["trivial"]

@@ -134,7 +134,13 @@ def copied(*, contacts: int, events: int) -> Iterator[Path]:
 
 @cache
 def _built(contacts: int, events: int) -> Path:
-    return build(Path(_folder().name) / f"{contacts}-{events}", contacts=contacts, events=events, enrollments=contacts // 5, due_at=NOW + DAY_MS)
+    return build(
+        Path(_folder().name) / f"{contacts}-{events}",
+        contacts=contacts,
+        events=events,
+        enrollments=contacts // 5,
+        due_at=NOW + DAY_MS,
+    )
 
 
 @cache

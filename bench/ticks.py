@@ -26,7 +26,7 @@ MINUTE_MS = 60_000
 
 
 def run(*, quick: bool = False) -> list[Ratio]:
-    """The medians of ticks on stores of different sizes, in turns."""
+    """Ticks on stores of different sizes, in turns."""
     large = LARGE // 10 if quick else LARGE
     with copied(contacts=large, events=large * EVENTS_EACH) as path:
         ours = _Ticks(path)
@@ -37,7 +37,12 @@ def run(*, quick: bool = False) -> list[Ratio]:
         ours.store.close()
     return [
         Ratio(name=IDLE, value=idle[0] / idle[1], goal=IDLE_GOAL, detail=_detail(idle, large, SMALL)),
-        Ratio(name=CHANGED, value=changed[0] / changed[1], goal=CHANGED_GOAL, detail=f"{CHANGES} changed: {_detail(changed, large, MEDIUM)}"),
+        Ratio(
+            name=CHANGED,
+            value=changed[0] / changed[1],
+            goal=CHANGED_GOAL,
+            detail=f"{CHANGES} changed: {_detail(changed, large, MEDIUM)}",
+        ),
     ]
 
 
@@ -46,7 +51,7 @@ def _detail(seconds: tuple[float, float], large: int, small: int) -> str:
 
 
 def _in_turns(large: _Ticks, small: _Ticks, turns: int, *, changes: int) -> tuple[float, float]:
-    """Medians of both sides; the first ticks of each warm it up."""
+    """Seconds of a tick of both sides; the first ticks of each warm it up."""
     times: dict[str, list[float]] = {"large": [], "small": []}
     for turn in range(turns + 3):
         for side, ticks in (("large", large), ("small", small)):
@@ -54,11 +59,13 @@ def _in_turns(large: _Ticks, small: _Ticks, turns: int, *, changes: int) -> tupl
             if turn >= 3:
                 times[side].append(seconds)
     small.store.close()
-    return _middle(times["large"]), _middle(times["small"])
+    return _typical(times["large"]), _typical(times["small"])
 
 
-def _middle(times: list[float]) -> float:
-    return sorted(times)[len(times) // 2]
+def _typical(times: list[float]) -> float:
+    """The mean of the better half: other programs only ever make a tick slower."""
+    better = sorted(times)[: (len(times) + 1) // 2]
+    return sum(better) / len(better)
 
 
 class _Ticks:
@@ -91,12 +98,14 @@ class _Ticks:
         at = self._now - MINUTE_MS // 2
         with transaction(connection):
             connection.executemany(
-                "INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, '{\"page\": \"home\"}')", ((contact, visit, at) for contact in who[::2])
+                'INSERT INTO events (contact_id, type, at, props) VALUES (?, ?, ?, \'{"page": "home"}\')',
+                ((contact, visit, at) for contact in who[::2]),
             )
             for contact in who[1::2]:
                 (old,) = connection.execute("SELECT engagement FROM contacts WHERE id = ?", (contact,)).fetchone()
                 new = old + self._chance.randint(-20, 20)
                 connection.execute("UPDATE contacts SET engagement = ? WHERE id = ?", (new, contact))
                 connection.execute(
-                    "INSERT INTO contact_changes (contact_id, field, old, new, at) VALUES (?, 'engagement', ?, ?, ?)", (contact, old, new, at)
+                    "INSERT INTO contact_changes (contact_id, field, old, new, at) VALUES (?, 'engagement', ?, ?, ?)",
+                    (contact, old, new, at),
                 )

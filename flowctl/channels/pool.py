@@ -127,7 +127,7 @@ class Pool:
                 yield round_
             finally:
                 for ask in asks:
-                    ask.verdict.put(ask.letter.key in round_.granted)
+                    self._answer(ask, granted=ask.letter.key in round_.granted)
 
     def send(self, letters: Iterable[Letter], commit: Callable[[Letter], bool]) -> Iterator[Attempt]:
         """The same with `commit` called from the connections' own threads; what it raises comes out here."""
@@ -186,8 +186,6 @@ class Pool:
             if self._inbox.empty():
                 break
             item = self._inbox.get()
-        with self._leave:
-            self._asked = [ask for ask in self._asked if ask not in asks]
         return asks, ended
 
     def _refuse_rest(self, under_way: int) -> None:
@@ -195,9 +193,15 @@ class Pool:
         while under_way > 0:
             item = self._inbox.get()
             if isinstance(item, _Ask):
-                item.verdict.put(item=False)
+                self._answer(item, granted=False)
             else:
                 under_way -= 1
+
+    def _answer(self, ask: _Ask, *, granted: bool) -> None:
+        """Until its answer an ask is remembered: whoever fails between asking and granting may still close the pool."""
+        with self._leave:
+            self._asked = [other for other in self._asked if other is not ask]
+        ask.verdict.put(granted)
 
     def _ask(self, letter: Letter) -> bool:
         """Called in a connection's thread: wait for the caller's word."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,7 @@ from flowctl.failure import UsageFailure
 if TYPE_CHECKING:
     from flowctl.engine.apply import Release
     from flowctl.engine.in_flight import Orders
+    from flowctl.engine.plan import Plan
     from flowctl.project.project import Project
     from flowctl.store.database import Store
 
@@ -32,11 +32,21 @@ _SHOWN_MAX = 5
 def command(
     ctx: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="[PLAN]", help="Apply what this file of `plan --out` holds, instead of the files.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[PLAN]",
+            help="Apply what this file of `plan --out` holds, instead of the files.",
+            show_default=False,
+        ),
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Apply files that differ from the last commit.")] = False,
-    in_flight: Annotated[list[str] | None, typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False)] = None,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Apply files that differ from the last commit.")
+    ] = False,
+    in_flight: Annotated[
+        list[str] | None,
+        typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False),
+    ] = None,
 ) -> int:
     """Store the files as a release; ticks run it from then on.
 
@@ -46,6 +56,7 @@ def command(
     from flowctl.cli import reviewed
     from flowctl.cli.store import opened
     from flowctl.engine.in_flight import parse_orders
+    from flowctl.engine.plan import plan as plan_of
     from flowctl.project.commit import commit_of
 
     said = invocation(ctx)
@@ -57,47 +68,50 @@ def command(
     project = plan.project if plan else said.project()
     if not plan:
         can_ask("apply", yes=yes)
+    now = clock.now()
     with opened(said, create=True) as store:
         if plan:
             reviewed.check_base(store, plan)
             commit, dirty = plan.commit, plan.dirty
         else:
-            found = commit_of(project)
-            commit, dirty = str(found), found.dirty
-        refuse_faults(store, project, orders)
+            head = commit_of(project)
+            commit, dirty = str(head), head.dirty
+        orders = plan.in_flight if plan else orders
+        found = plan_of(store, project, now=now, in_flight=orders)  # the first to refuse what cannot run
         if dirty and not allow_dirty:
             raise _dirty(commit, dirty)
-        release = confirmed(store, project, said, commit=commit, orders=plan.in_flight if plan else orders, yes=yes or plan is not None)
+        release = confirmed(
+            store, project, said, found, commit=commit, orders=orders, now=now, yes=yes or plan is not None
+        )
     return 0 if release is None else told(release)
 
 
 def can_ask(name: str, *, yes: bool) -> None:
     """Raises UsageFailure where nobody can answer."""
-    if not yes and not (render.is_terminal() and sys.stdin.isatty()):
+    if not yes and not render.is_terminal():
         message = f"{name} asks before it changes anything, and nobody is there to answer"
         raise UsageFailure(message, help=f"look at `flowctl plan`, then say `flowctl {name} --yes`")
 
 
-def refuse_faults(store: Store, project: Project, orders: Orders) -> None:
-    """Raise what keeps a project from being applied, before anything else is said of it."""
-    from flowctl.engine.plan import plan
-
-    plan(store, project, now=clock.now(), in_flight=orders)
-
-
 def confirmed(
-    store: Store, project: Project, said: Invocation, *, commit: str, orders: Orders, yes: bool, rollback: int | None = None
+    store: Store,
+    project: Project,
+    said: Invocation,
+    found: Plan,
+    *,
+    commit: str,
+    orders: Orders,
+    now: int,
+    yes: bool,
+    rollback: int | None = None,
 ) -> Release | None:
     """Show the plan and ask, unless `yes`; then apply. None: it was declined."""
     from flowctl.cli.plan import worst_of
     from flowctl.cli.plan_shown import show
     from flowctl.engine.apply import apply
-    from flowctl.engine.plan import plan
     from flowctl.store.locking import exclusive
 
-    now = clock.now()
     if not yes:
-        found = plan(store, project, now=now, in_flight=orders)
         show(found, worst_of(store, project, said.environment))
         if not (found.same and not orders) and not typer.confirm("\nApply this?"):
             said.say("nothing was changed")
@@ -123,5 +137,9 @@ def told(release: Release) -> int:
 
 def _dirty(commit: str, dirty: tuple[str, ...]) -> UsageFailure:
     names = ", ".join(dirty[:_SHOWN_MAX]) + (" …" if len(dirty) > _SHOWN_MAX else "")
-    message = "the project is in no git repository with a commit" if commit == "uncommitted" else f"the files differ from the last commit: {names}"
+    message = (
+        "the project is in no git repository with a commit"
+        if commit == "uncommitted"
+        else f"the files differ from the last commit: {names}"
+    )
     return UsageFailure(message, help="commit them, or say --allow-dirty: the release then carries `+dirty`")

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "test": ("Check", "flowctl.cli.test", "Run scenario tests on a virtual clock."),
     "schema": ("Check", "flowctl.cli.schema", "Write JSON Schemas, so that editors complete the files."),
     "simulate": ("Check", "flowctl.cli.simulate", "Run all workflows on a copy with a virtual clock; nothing leaves."),
+    "diff": ("Release", "flowctl.cli.diff", "Tell what a change in git means, not which lines moved."),
     "plan": ("Release", "flowctl.cli.plan", "Show what applying the files would do, to contacts in flight too."),
     "apply": ("Release", "flowctl.cli.apply", "Store the files as a release; ticks run it from then on."),
     "rollback": ("Release", "flowctl.cli.rollback", "Apply an earlier release again, as a new one."),
@@ -53,7 +54,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})
+GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

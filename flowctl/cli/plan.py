@@ -33,9 +33,20 @@ IN_FLIGHT_HELP = "What becomes of contacts in older versions: WORKFLOW=exit or W
 def command(
     ctx: typer.Context,
     style: Annotated[Format, typer.Option("--format", help="How to show it.")] = "text",
-    in_flight: Annotated[list[str] | None, typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False)] = None,
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="Also write it to a file that `apply` takes.", show_default=False)] = "",
-    state: Annotated[str, typer.Option("--state", metavar="FILE", help="Plan against this `state export` instead of the store.", show_default=False)] = "",
+    in_flight: Annotated[
+        list[str] | None,
+        typer.Option("--in-flight", metavar="WORKFLOW=exit|finish", help=IN_FLIGHT_HELP, show_default=False),
+    ] = None,
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="FILE", help="Also write it to a file that `apply` takes.", show_default=False),
+    ] = "",
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state", metavar="FILE", help="Plan against this `state export` instead of the store.", show_default=False
+        ),
+    ] = "",
 ) -> int:
     """Show what applying the files would do, to contacts in flight too.
 

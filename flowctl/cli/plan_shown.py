@@ -31,7 +31,11 @@ def markdown(plan: Plan, worst: Sequence[WorstChange] = ()) -> str:
     """A plan as Markdown, to put under a pull request."""
     if plan.same and not any(workflow.exits for workflow in plan.workflows):
         return "### flowctl plan\n\nNo changes: the files are those of the newest release."
-    rows = [f"| {change} | {cell(what)} | {cell(detail)} |" for change, what, detail in _rows(plan) if change != "unchanged" or detail]
+    rows = [
+        f"| {change} | {cell(what)} | {cell(detail)} |"
+        for change, what, detail in _rows(plan)
+        if change != "unchanged" or detail
+    ]
     lines = [f"### flowctl plan: {summary(plan)}", "", "| | what | effect |", "|---|---|---|", *rows]
     if worst:
         lines += ["", "**Worst-case pressure on one contact**", "", *(f"- {each}" for each in worst)]
@@ -40,7 +44,10 @@ def markdown(plan: Plan, worst: Sequence[WorstChange] = ()) -> str:
 
 def summary(plan: Plan) -> str:
     """`1 new, 2 changed`."""
-    counts = {change: sum(each.change == change for each in plan.workflows) for change in ("new", "changed", "gone", "unchanged")}
+    counts = {
+        change: sum(each.change == change for each in plan.workflows)
+        for change in ("new", "changed", "gone", "unchanged")
+    }
     return ", ".join(f"{count} {change}" for change, count in counts.items() if count) or "no workflows"
 
 
@@ -60,7 +67,9 @@ def cell(text: str) -> str:
 
 def _rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield from (("new", f"field {name}", "") for name in plan.fields)
-    yield from ((each.change, f"segment {each.name}", _members(each)) for each in plan.segments if each.change != "unchanged")
+    yield from (
+        (each.change, f"segment {each.name}", _members(each)) for each in plan.segments if each.change != "unchanged"
+    )
     yield from ((change, f"message {name}", "") for name, change in plan.messages.items())
     yield from ((each.change, f"workflow {each.name}", "; ".join(_of_workflow(each))) for each in plan.workflows)
 

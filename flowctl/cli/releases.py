@@ -32,10 +32,17 @@ def command(
     with opened(invocation(ctx)) as store:
         found = releases(store)
     if as_json:
-        render.document("releases", {"releases": [{**asdict(each), "applied_at": iso(each.applied_at)} for each in found]})
+        render.document(
+            "releases", {"releases": [{**asdict(each), "applied_at": iso(each.applied_at)} for each in found]}
+        )
         return 0
-    rows = [(each.id, iso(each.applied_at), each.commit, each.files, ", ".join(each.workflows), "; ".join(_orders(each))) for each in found]
-    render.table(["release", "applied", "commit", "files", "new versions of", "orders"], rows, right=["release", "files"])
+    rows = [
+        (each.id, iso(each.applied_at), each.commit, each.files, ", ".join(each.workflows), "; ".join(_orders(each)))
+        for each in found
+    ]
+    render.table(
+        ["release", "applied", "commit", "files", "new versions of", "orders"], rows, right=["release", "files"]
+    )
     return 0
 
 

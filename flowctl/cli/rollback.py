@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowctl import clock
 from flowctl.cli.apply import can_ask, confirmed, told
 from flowctl.cli.invocation import invocation
 
@@ -19,7 +20,10 @@ flowctl rollback 3f2c1ab --yes    to what was applied from that commit
 def command(
     ctx: typer.Context,
     release: Annotated[
-        str, typer.Argument(metavar="[RELEASE]", help="Its number or commit; the one before the newest unless said.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[RELEASE]", help="Its number or commit; the one before the newest unless said.", show_default=False
+        ),
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
@@ -28,6 +32,7 @@ def command(
     Contacts in flight finish the version they entered, as after any apply. What was sent stays sent.
     """
     from flowctl.cli.store import opened
+    from flowctl.engine.plan import plan
     from flowctl.project.load import TextFiles, load_from
     from flowctl.report.releases import earlier
 
@@ -36,5 +41,9 @@ def command(
     with opened(said) as store:
         found = earlier(store, release)
         project = load_from(TextFiles(found.files), said.root(), environment=said.environment)
-        made = confirmed(store, project, said, commit=found.commit, orders={}, yes=yes, rollback=found.id)
+        now = clock.now()
+        shown = plan(store, project, now=now)
+        made = confirmed(
+            store, project, said, shown, commit=found.commit, orders={}, now=now, yes=yes, rollback=found.id
+        )
     return 0 if made is None else told(made)

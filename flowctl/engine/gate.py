@@ -172,11 +172,11 @@ class Gate:
             here = {"version": version_id, "pc": pc}
             if said["when"]:
                 self._verdict("when", f"g.version = :version AND g.pc = :pc AND NOT {_holds(said['when'])}", **here)
-            for channel in said["channels"]:
-                reached = _holds(f"({channel['reach']}) AND {channel['recipient']} = w.recipient")
-                self._verdict(
-                    "unreachable", f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT {reached}", channel=channel["id"], **here
-                )
+            for number in dict.fromkeys(channel["id"] for channel in said["channels"]):
+                # With `to:` a channel has several addresses, of which the row is for one.
+                ways = [channel for channel in said["channels"] if channel["id"] == number]
+                reached = " OR ".join(_holds(f"({way['reach']}) AND {way['recipient']} = w.recipient") for way in ways)
+                self._verdict("unreachable", f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT ({reached})", channel=number, **here)
             if not said["all"] and not said["same_as"]:
                 rerouted += self._reroute(version, pc, said)
         return rerouted

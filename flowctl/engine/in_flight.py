@@ -34,7 +34,9 @@ class Carried:
     moved: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def carry(connection: sqlite3.Connection, project: Project, current: Mapping[str, int], orders: Mapping[str, Order], now: int) -> Carried:
+def carry(
+    connection: sqlite3.Connection, project: Project, current: Mapping[str, int], orders: Mapping[str, Order], now: int
+) -> Carried:
     """Carry out orders and moves, inside the transaction of an apply; `current` holds the version that newcomers enter, by workflow.
 
     Raises:
@@ -49,7 +51,9 @@ def carry(connection: sqlite3.Connection, project: Project, current: Mapping[str
         order = orders.get(name)
         if order == "exit":
             rows = "SELECT id, :now FROM enrollments WHERE version_id = :version AND ended_at IS NULL"
-            done.exited[name] = done.exited.get(name, 0) + end(connection, rows, EXITED, REASON, now, version=version.id)
+            done.exited[name] = done.exited.get(name, 0) + end(
+                connection, rows, EXITED, REASON, now, version=version.id
+            )
         elif order is None and name in project.workflows and (moves := project.workflows[name].move):
             counts = done.moved.setdefault(name, {})
             target = Versions(connection)[current[name]]
@@ -66,12 +70,21 @@ def unknown_steps(connection: sqlite3.Connection, project: Project) -> Iterator[
     row = connection.execute("SELECT runtime -> '$.moves' FROM releases ORDER BY id DESC LIMIT 1").fetchone()
     before: dict[str, Any] = json.loads(row[0]) if row and row[0] else {}
     for name, workflow in moving.items():
-        programs = connection.execute("SELECT program -> '$.steps' FROM workflow_versions WHERE workflow = ?", (name,)).fetchall()
+        programs = connection.execute(
+            "SELECT program -> '$.steps' FROM workflow_versions WHERE workflow = ?", (name,)
+        ).fetchall()
         known = {step for (steps,) in programs for step in json.loads(steps)}
         node = node_of(workflow, "move")
         for old in workflow.move:
             if programs and old not in known and old not in before.get(name, {}):
-                yield no_such("step", old, key_node(node, old), key_place(node, old, workflow), sorted(known), of=f"`{name}` as applied so far")
+                yield no_such(
+                    "step",
+                    old,
+                    key_node(node, old),
+                    key_place(node, old, workflow),
+                    sorted(known),
+                    of=f"`{name}` as applied so far",
+                )
 
 
 def parse_orders(words: list[str]) -> Orders:
@@ -88,7 +101,9 @@ def parse_orders(words: list[str]) -> Orders:
                 orders[name] = order
             case _:
                 message = f"--in-flight {word}: say what becomes of them"
-                raise UsageFailure(message, help=f"write --in-flight {name or 'WORKFLOW'}=exit or {name or 'WORKFLOW'}=finish")
+                raise UsageFailure(
+                    message, help=f"write --in-flight {name or 'WORKFLOW'}=exit or {name or 'WORKFLOW'}=finish"
+                )
     return orders
 
 
@@ -97,7 +112,10 @@ def _check_names(connection: sqlite3.Connection, orders: Mapping[str, Order]) ->
     for name in orders:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            raise UsageFailure(f"no workflow {name!r}", help=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}")
+            message = f"no workflow {name!r}"
+            raise UsageFailure(
+                message, help=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+            )
 
 
 def _move(connection: sqlite3.Connection, version: Version, target: Version, old: str, new: str, now: int) -> int:
@@ -112,15 +130,26 @@ def _move(connection: sqlite3.Connection, version: Version, target: Version, old
         {"version": version.id, "positions": json.dumps(positions)},
     )
     connection.execute(
-        f"UPDATE outbox SET {settled(CANCELLED)}, reason = 'moved' WHERE enrollment_id IN (SELECT eid FROM carried) AND state IN (0, 1)", {"now": now}
+        f"UPDATE outbox SET {settled(CANCELLED)}, reason = 'moved' WHERE enrollment_id IN (SELECT eid FROM carried) AND state IN (0, 1)",
+        {"now": now},
     )
-    connection.execute("DELETE FROM turns WHERE enrollment_id IN (SELECT eid FROM carried)")  # they count positions of the old version
+    connection.execute(
+        "DELETE FROM turns WHERE enrollment_id IN (SELECT eid FROM carried)"
+    )  # they count positions of the old version
     connection.execute(
         "UPDATE enrollments SET version_id = :target, pc = :pc, at = :now, due_at = :now, until_at = NULL WHERE id IN (SELECT eid FROM carried)",
         {"target": target.id, "pc": target.steps[new], "now": now},
     )
+    for head in _around(target, target.steps[new]):
+        connection.execute("INSERT INTO turns (enrollment_id, pc, turn, started_at) SELECT eid, ?, 1, ? FROM carried", (head, now))
     return connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT e.contact_id, e.id, e.version_id, e.pc, :now, "
         f"{KIND['moved']}, json_object('from', :old, 'from_version', :number) FROM enrollments e WHERE e.id IN (SELECT eid FROM carried)",
         {"now": now, "old": old, "number": version.number},
     ).rowcount
+
+
+def _around(version: Version, pc: int) -> list[int]:
+    """The heads of the repeats that a position stands in: who arrives there is in the first turn. A repeat lies between head and `again`."""
+    agains = [(said["targets"]["next"], again) for again, said in enumerate(version.instructions) if said["op"] == "again"]
+    return [head for head, again in agains if head < pc <= again]

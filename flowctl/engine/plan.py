@@ -12,7 +12,6 @@ from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-
     from collections.abc import Mapping
 
     from flowctl.engine.apply import Release
@@ -96,7 +95,9 @@ class _State:
         runtime: dict[str, Any] = json.loads(row[0]) if row else {}
         self.applied = row is not None
         self.messages = {name: said.get("digest") for name, said in runtime.get("messages", {}).items()}
-        self.fields = {name for (name,) in connection.execute("SELECT name FROM contact_fields WHERE retired_at IS NULL")}
+        self.fields = {
+            name for (name,) in connection.execute("SELECT name FROM contact_fields WHERE retired_at IS NULL")
+        }
         self.segments = {
             name: (definition, members)
             for name, definition, members in connection.execute(
@@ -113,14 +114,18 @@ def _compared(connection: sqlite3.Connection, before: _State, after: _State, rel
     return Plan(
         first=not before.applied,
         same=release.same,
-        workflows=tuple(_workflow(connection, name, change, after, release.carried) for name, change in sorted(changes.items())),
+        workflows=tuple(
+            _workflow(connection, name, change, after, release.carried) for name, change in sorted(changes.items())
+        ),
         segments=tuple(_segments(before, after)),
         messages=_messages(before, after),
         fields=tuple(sorted(after.fields - before.fields)),
     )
 
 
-def _workflow(connection: sqlite3.Connection, name: str, change: str, after: _State, carried: Carried) -> WorkflowChange:
+def _workflow(
+    connection: sqlite3.Connection, name: str, change: str, after: _State, carried: Carried
+) -> WorkflowChange:
     (state,) = connection.execute("SELECT state FROM workflow_states WHERE workflow = ?", (name,)).fetchone()
     number, program = connection.execute(
         "SELECT number, program FROM workflow_versions WHERE workflow = ? ORDER BY number DESC LIMIT 1", (name,)
@@ -150,8 +155,12 @@ def _at_once(connection: sqlite3.Connection, entrance: dict[str, Any]) -> int:
     if not numbers:
         return 0
     places = ", ".join("?" * len(numbers))
-    audience = f"AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = m.contact_id AND ({entrance['audience_alone']}))" if entrance["audience_alone"] else ""
-    query = f"SELECT count(DISTINCT m.contact_id) FROM segment_members m WHERE m.segment_id IN ({places}) {audience}"  # noqa: S608 - compiled
+    audience = (
+        f"AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = m.contact_id AND ({entrance['audience_alone']}))"
+        if entrance["audience_alone"]
+        else ""
+    )
+    query = f"SELECT count(DISTINCT m.contact_id) FROM segment_members m WHERE m.segment_id IN ({places}) {audience}"
     (count,) = connection.execute(query, numbers).fetchone()
     return int(count)
 
@@ -166,9 +175,11 @@ def _segments(before: _State, after: _State) -> list[SegmentChange]:
 
 
 def _messages(before: _State, after: _State) -> dict[str, str]:
-    changed = {name: "changed" for name, digest in after.messages.items() if name in before.messages and before.messages[name] != digest}
+    changed = {
+        name: "changed"
+        for name, digest in after.messages.items()
+        if name in before.messages and before.messages[name] != digest
+    }
     new = dict.fromkeys(after.messages.keys() - before.messages.keys(), "new")
     gone = dict.fromkeys(before.messages.keys() - after.messages.keys(), "gone")
     return dict(sorted({**changed, **new, **gone}.items()))
-
-

@@ -36,7 +36,9 @@ def worst_changes(before: Project | None, after: Project) -> list[WorstChange]:
     """The workflows whose worst case changes, by name; caps of `pressure:` are left out of account."""
     old, new = (worst_cases(project) if project is not None else {} for project in (before, after))
     return [
-        WorstChange(workflow=name, before=old.get(name), after=new.get(name)) for name in sorted(old | new) if old.get(name) != new.get(name)
+        WorstChange(workflow=name, before=old.get(name), after=new.get(name))
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
     ]
 
 

@@ -46,7 +46,7 @@ def files(root: Path, exclude: Sequence[str] = ()) -> Iterator[str]:
             for name in names
             if not name.startswith(".")
             and not (Path(folder) / name / SETTINGS_FILE).is_file()
-            and not _excluded(prefix + name, exclude)
+            and not is_excluded(prefix + name, exclude)
         )
         for name in sorted(found):
             path = prefix + name
@@ -54,7 +54,7 @@ def files(root: Path, exclude: Sequence[str] = ()) -> Iterator[str]:
                 name.endswith(".yaml")
                 and not name.startswith(".")
                 and path != SETTINGS_FILE
-                and not _excluded(path, exclude)
+                and not is_excluded(path, exclude)
             ):
                 yield path
 
@@ -68,12 +68,13 @@ def misnamed(root: Path, exclude: Sequence[str] = ()) -> list[str]:
         ]
         for name in inside:
             path = (Path(folder) / name).relative_to(root).as_posix()
-            if name.endswith(".yml") and not name.startswith(".") and not _excluded(path, exclude):
+            if name.endswith(".yml") and not name.startswith(".") and not is_excluded(path, exclude):
                 found.append(path)
     return sorted(found)
 
 
-def _excluded(path: str, patterns: Sequence[str]) -> bool:
+def is_excluded(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern of `exclude:` matches a path."""
     name = path.rpartition("/")[2]
     for pattern in patterns:
         wanted = pattern.strip("/")

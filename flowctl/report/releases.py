@@ -16,7 +16,10 @@ _DIGITS_MAX = 9  # longer is no release's number, but may be a commit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReleaseRow:
-    """One release. `applied_at` is UTC ms; `workflows` those of which it brought a new version."""
+    """One release. `applied_at` is UTC ms; `workflows` those of which it brought a new version.
+
+    `orders`, where something was ordered: in_flight, exited, moved, rollback (see the table release_orders).
+    """
 
     id: int
     applied_at: int
@@ -24,7 +27,7 @@ class ReleaseRow:
     digest: str
     files: int
     workflows: tuple[str, ...]
-    orders: dict[str, Any] = field(default_factory=dict)  # in_flight, exited, moved, rollback: what was ordered and came of it
+    orders: dict[str, Any] = field(default_factory=dict)
 
 
 def releases(store: Store) -> list[ReleaseRow]:
@@ -78,7 +81,8 @@ def earlier(store: Store, name: str = "") -> Snapshot:
     by_number = _snapshot(store, "WHERE id = ?", int(name)) if name.isdecimal() and len(name) < _DIGITS_MAX else None
     found = by_number or _snapshot(store, 'WHERE "commit" = ? ORDER BY id DESC LIMIT 1', name)
     if found is None:
-        raise UsageFailure(f"no release {name!r}", help="`flowctl releases` lists their numbers and commits")
+        message = f"no release {name!r}"
+        raise UsageFailure(message, help="`flowctl releases` lists their numbers and commits")
     return found
 
 

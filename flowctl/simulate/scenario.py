@@ -236,7 +236,9 @@ class _Story:
     def _happen(self, fact: Fact, at: int) -> None:
         connection, contact = self._connection, self._contact
         with transaction(connection):
-            if fact.event is not None:
+            if fact.event in statuses.EVENTS:
+                self._reported(fact, "event", str(fact.properties.get("message")), statuses.EVENTS[fact.event], at)
+            elif fact.event is not None:
                 self._event(contact, fact.event, at, fact.properties, fact.id)
             elif fact.survey is not None:
                 self._event(contact, "survey_answered", at, {"survey": fact.survey, "answers": fact.answers}, fact.id)
@@ -310,20 +312,20 @@ class _Story:
     def _status(self, fact: Fact, at: int) -> None:
         for word in ("opened", "clicked", "bounced", "delivered", "dismissed"):
             message = getattr(fact, word)
-            if message is None:
-                continue
-            sending = statuses.newest(self._connection, self._contact, message)
-            if sending is None:
-                where = fact.place_of(word)
-                self._wrong.append(
-                    Mismatch(
-                        place=where, expected=f"message {message} was sent before it is {word}", found="it was not sent"
-                    )
-                )
+            if message is not None:
+                self._reported(fact, word, message, statuses.NAMES.index(word), at)
                 return
-            status = statuses.Status(sending=sending, status=statuses.NAMES.index(word), at=at, link=fact.link)
-            statuses.record(self._connection, [status], now=at)
+
+    def _reported(self, fact: Fact, key: str, message: str, number: int, at: int) -> None:
+        """What became of the newest message of that name, as an import of events would tell it."""
+        sending = statuses.newest(self._connection, self._contact, message)
+        if sending is None:
+            expected = f"message {message} was sent before it is {statuses.NAMES[number]}"
+            self._wrong.append(Mismatch(place=fact.place_of(key), expected=expected, found="it was not sent"))
             return
+        link = fact.link or fact.properties.get("link")
+        status = statuses.Status(sending=sending, status=number, at=at, link=link)
+        statuses.record(self._connection, [status], now=at)
 
     def _remember(self) -> None:
         """What was gone through: from the positions executed and the ways journalled."""

@@ -53,7 +53,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -16000",
+    "PRAGMA cache_size = -64000",
 )
 
 

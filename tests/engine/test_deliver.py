@@ -7,6 +7,8 @@ import pytest
 from flowctl.channels.channel import Receipt
 from flowctl.channels.recording import ACCEPTED, RecordingChannel
 from flowctl.engine.by_hand import resolve
+from flowctl.engine.deliver import Delivery
+from flowctl.failure import Busy
 from flowctl.store import statuses
 from flowctl.store.database import transaction
 from tests.engine.world import MESSAGES, SETTINGS, World, at, workflow
@@ -342,3 +344,20 @@ def test_a_contact_with_a_value_that_no_calendar_holds_fails_alone(field, value)
     world.ticks("5m")
     assert {"ana", "bob"} <= {row[0] for row in world.sent()}
     assert {state for state, _ in world.states()} == {"completed"}
+
+
+def test_a_store_that_locks_at_the_point_of_no_return_ends_the_tick_and_nothing_leaves(monkeypatch):
+    world = world_of(Threaded, people=[f"c{number}" for number in range(5)])
+    mark = Delivery._mark
+    monkeypatch.setattr(Delivery, "_mark", _busy)
+    with pytest.raises(Busy):
+        world.ticks("5m")
+    assert world.channel.transmitted == []
+    monkeypatch.setattr(Delivery, "_mark", mark)
+    world.ticks("10m")
+    assert len(world.channel.transmitted) == 5
+
+
+def _busy(*_):
+    message = "the store is locked by another program"
+    raise Busy(message)

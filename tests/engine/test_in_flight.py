@@ -11,6 +11,7 @@ from flowctl.engine.in_flight import parse_orders
 from flowctl.engine.plan import plan
 from flowctl.failure import ProblemsFound, UsageFailure
 from flowctl.report.audit import audit
+from flowctl.report.funnel import funnel
 from tests.engine.world import World, at, project, workflow
 
 STEPS = "- send: hello\n- {id: pause, wait: 2d}\n- send: bye\n"
@@ -92,7 +93,9 @@ def test_a_move_calls_back_the_message_that_had_not_left():
     world.event("ana", "signup", at("1m"))
     world.ticks("5m")
     world.connection.execute("DELETE FROM message_events")
-    world.connection.execute("UPDATE outbox SET state = 0, settled_at = NULL, counted_at = NULL, ready_at = ?", (at("9d"),))
+    world.connection.execute(
+        "UPDATE outbox SET state = 0, settled_at = NULL, counted_at = NULL, ready_at = ?", (at("9d"),)
+    )
     world.connection.execute("UPDATE enrollments SET state = 0, reason = NULL, ended_at = NULL, due_at = NULL, pc = 0")
     world.connection.execute("DELETE FROM journal WHERE kind = 16")
     world.apply(workflow("w", steps="- {id: later, wait: 1h}\n- send: bye\n", move="{hello: later}"), now=at("1h"))
@@ -113,7 +116,10 @@ def test_a_move_takes_along_nobody_who_stands_elsewhere():
 
 @pytest.mark.parametrize(
     ("move", "told"),
-    [("{pauze: rest}", "has no step `pauze`; did you mean `pause`?"), ("{pause: rezt}", "no step `rezt`; did you mean `rest`?")],
+    [
+        ("{pauze: rest}", "has no step `pauze`; did you mean `pause`?"),
+        ("{pause: rezt}", "no step `rezt`; did you mean `rest`?"),
+    ],
 )
 def test_a_move_of_a_step_that_is_not_there_is_refused_where_it_stands(move, told):
     world = waiting()
@@ -167,3 +173,24 @@ def test_orders_with_unknown_names_change_nothing():
     assert world.connection.execute("SELECT count(*) FROM releases").fetchone() == (1,)
     with pytest.raises(UsageFailure, match="say what becomes"):
         parse_orders(["w=leave"])
+
+
+def test_a_move_into_a_repeat_arrives_in_its_first_turn():
+    world = waiting()
+    turns = "- repeat: {every: 1d, max: 2}\n  steps: [{id: rest, wait: 1h}, {send: again}]\n- send: bye\n"
+    world.apply(workflow("w", steps=turns, move="{pause: rest}"), now=at("1h"))
+    world.every("1h", "4d")
+    assert world.messages("ana") == ["hello", "again", "again", "bye"]
+    assert world.states() == [("completed", None)]
+
+
+def test_versions_are_reported_side_by_side_after_a_move():
+    world = waiting()
+    world.contact("bob")
+    world.event("bob", "signup", at("6m"))
+    world.ticks("10m")
+    world.apply(MOVED, now=at("1h"))
+    world.ticks("3d")
+    first, second = (funnel(world.store, "w", version=number) for number in (1, 2))
+    assert (first.entered, second.entered, second.completed) == (0, 2, 2)
+    assert {step.step: step.reached for step in second.steps}["again"] == 2

@@ -57,6 +57,54 @@ def test_via_all_sends_on_each_and_moves_on_when_all_are_settled():
 CAPPED_SMS = SETTINGS + "pressure: {sms: [1 per 1d]}\n"
 
 
+PARENTS = SETTINGS.replace("    push: text\n", "    push: text\n    parent: phone\n")
+TO_BOTH = "- send: receipt\n  via: sms\n  to: [contact.phone, contact.parent]\n- send: bye"
+
+
+def test_to_sends_to_each_address_that_is_known_and_to_the_same_one_once():
+    world = World(workflow("w", steps=TO_BOTH), settings=PARENTS)
+    world.contact("both", phone="+33612345678", parent="+33612345679")
+    world.contact("same", phone="+33612345670", parent="+33612345670")
+    world.contact("parent", parent="+33612345671")
+    world.contact("nobody")
+    people = ("both", "same", "parent", "nobody")
+    for key in people:
+        world.event(key, "signup", at("1m"))
+    world.ticks("5m")
+    recipients = {key: sorted(row["recipient"] for row in world.outbox(key) if row["recipient"][0] == "+") for key in people}
+    assert recipients == {
+        "both": ["+33612345678", "+33612345679"],
+        "same": ["+33612345670"],
+        "parent": ["+33612345671"],
+        "nobody": [],
+    }
+    assert world.messages("nobody") == ["bye"]
+    assert {len(world.sent(key)) for key in ("same", "parent")} == {2}
+    assert len(world.sent("both")) == 3
+
+
+def test_a_number_that_goes_before_the_message_leaves_gets_nothing():
+    world = World(workflow("w", steps=TO_BOTH, state="paused").replace("state: paused\n", ""), settings=PARENTS)
+    world.contact("ana", phone="+33612345678", parent="+33612345679")
+    world.suppress("+33612345679", at("0m"), channel="sms")
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m")
+    assert [row["recipient"] for row in world.outbox("ana") if row["state"] == "sent" and row["channel"] == "sms"] in ([], ["+33612345678"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ("- send: hello\n  via: sms\n  to: [contact.parent]", "marketing goes to the contact's own address only"),
+        ("- send: receipt\n  to: [contact.parent]", "say one channel in `via:`"),
+        ("- send: receipt\n  via: sms\n  to: [trigger.phone]", "takes addresses from fields of the contact"),
+    ],
+)
+def test_to_is_refused_where_nobody_could_say_whom_it_reaches(steps, reason):
+    found = refusals(workflow("w", steps=steps), settings=PARENTS)
+    assert [message for message in found if reason in message] == found != []
+
+
 def test_via_all_waits_for_the_channel_that_is_held():
     steps = "- send: hello\n  via: sms\n- send: hello\n  id: second\n  via: {all: [email, sms]}\n- send: bye"
     world = World(workflow("w", steps=steps), settings=CAPPED_SMS)

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from flowctl.engine.conditions.scope import Frame
     from flowctl.language.conditions import TriggerLeaf
+    from flowctl.language.settings import FieldType
 
+_TYPES: dict[str, FieldType] = {"at": "datetime"}  # which every trigger has, as an instant
 
 def sql(leaf: TriggerLeaf, frame: Frame, *, negated: bool) -> str:
-    """Paths in a JSON document of `w`; their types are those of what they are compared with."""
+    """Paths in a JSON document of `w`; their types are those of what they are compared with, but for `at`."""
     document, prefix = DOCUMENTS["trigger"]
-    return where_sql(document, leaf.trigger, {}, frame, prefix=prefix, negated=negated)
+    return where_sql(document, leaf.trigger, _TYPES, frame, prefix=prefix, negated=negated)
 
 
 def probes(leaf: TriggerLeaf, frame: Frame) -> Iterator[Probe]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.conditions.literal import identifier
 from flowctl.engine.work import AT, HERE, PARKED, POSTING, RUNNING, Post
 from flowctl.language.settings import EXPIRE_AFTER
 from flowctl.language.steps import SendStep
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from flowctl.engine.compiler import Compiler
     from flowctl.engine.runtime import Version
     from flowctl.engine.work import Batch
+    from flowctl.language.message import Message
     from flowctl.program.instructions import Instruction
 
 
@@ -26,8 +28,6 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     message = compiler.message(step)
     if message is None:
         return {}
-    if step.to is not None:
-        compiler.refuse(step, "`to:` does not run yet: messages go to the contact's own address", "to")
     via = step.via
     same_as = None
     match via:
@@ -42,16 +42,36 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
         case _:
             channels = list(via)
     expire = step.expire_after or message.expire_after or EXPIRE_AFTER
+    ways = [compiler.channel(step, message, name) for name in channels]
     return {
         "message": message.name,
         "message_id": compiler.message_ids[message.name],
         "marketing": int(message.purpose == "marketing"),
-        "channels": [compiler.channel(step, message, name) for name in channels],
-        "all": isinstance(via, AllChannels),
+        "channels": ways if step.to is None else _addressed(step, message, ways, compiler),
+        "all": isinstance(via, AllChannels) or step.to is not None,
         "same_as": same_as,
         "expire_ms": expire.elapsed_ms,
         "when": compiler.condition(step.when) if step.when is not None else None,
     }
+
+
+def _addressed(step: SendStep, message: Message, ways: list[dict[str, Any]], compiler: Compiler) -> list[dict[str, Any]]:
+    """One message for each address of `to:`; only the contact's own carries the consent that marketing needs."""
+    if len(ways) > 1:
+        compiler.refuse(step, "`to:` needs to know what its addresses are for: say one channel in `via:`", "to")
+    found = []
+    for source in step.to or []:
+        scope, _, name = source.partition(".")
+        if scope != "contact" or "." in name:
+            compiler.refuse(step, f"`to:` takes addresses from fields of the contact; `{source}` is none", "to")
+            continue
+        recipient = f"c.{identifier(name)}"
+        for way in ways:
+            own = way["recipient"].replace('"', "") == f"c.{name}"
+            if not own and message.purpose == "marketing":
+                compiler.refuse(step, f"marketing goes to the contact's own address only: nobody consented for `{source}`", "to")
+            found.append(way if own else {**way, "reach": f"{recipient} IS NOT NULL", "recipient": recipient})
+    return found
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
