@@ -18,8 +18,10 @@ EXAMPLES = """\
 flowctl report                          one line a workflow
 flowctl report second-purchase          its steps and messages
 flowctl report second-purchase --version 2
+flowctl report second-purchase --compare 1 2
 flowctl report --json | jq '.workflows[] | {workflow, entered, goal}'
 """
+_ANSWERS = ("sent", "opened", "clicked", "unsubscribed")
 
 
 def command(
@@ -33,25 +35,35 @@ def command(
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="Only those who entered this version.")
     ] = None,
+    compare: Annotated[
+        tuple[int, int] | None,
+        typer.Option("--compare", metavar="V1 V2", help="Two versions side by side.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Show funnel, conversion and messages of the workflows.
 
-    Conversion is goals by people who had not met the goal when they entered, with its 95 % interval (Wilson).
+    Conversion is goals by people who had not met the goal when they entered, with its 95 % interval (Wilson). Who was
+    carried over to another version by `move:` counts there.
     """
     from flowctl.cli.store import opened
     from flowctl.report.funnel import funnel, workflow_names
 
-    if version and not workflow:
-        message = "--version needs a workflow"
-        raise UsageFailure(message, help="flowctl report WORKFLOW --version 2")
+    if (version or compare) and not workflow:
+        message = f"--{'version' if version else 'compare'} needs a workflow"
+        raise UsageFailure(message, help="flowctl report WORKFLOW --version 2, or --compare 1 2")
     with opened(invocation(ctx)) as store:
         names = workflow_names(store)
         if workflow and workflow not in names:
             raise _unknown(workflow, names)
-        funnels = [funnel(store, name, version=version) for name in ([workflow] if workflow else names)]
+        wanted = compare or (version,)
+        funnels = [funnel(store, name, version=one) for name in ([workflow] if workflow else names) for one in wanted]
+    if compare:
+        _check_versions(funnels, compare)
     if as_json:
         render.document("report", {"workflows": [_as_data(each) for each in funnels]})
+    elif compare:
+        _show_beside(*funnels)
     elif workflow:
         _show_one(funnels[0])
     else:
@@ -140,6 +152,38 @@ def _show_one(found: Funnel) -> None:
     ]
     always = {"message", "channel", "sent", "opened", "clicked", "unsubscribed"}
     _table(columns, [_message(each) for each in found.messages], always=always, right=columns[2:-1])
+
+
+def _check_versions(funnels: list[Funnel], wanted: tuple[int, int]) -> None:
+    for found, number in zip(funnels, wanted, strict=True):
+        if not found.versions:
+            message = f"{found.workflow} has no version {number}"
+            raise UsageFailure(message, help=f"`flowctl report {found.workflow}` lists its versions")
+
+
+def _show_beside(first: Funnel, second: Funnel) -> None:
+    """Two versions: what became of people, then steps and messages by name."""
+    titles = [f"version {found.versions[0]}" for found in (first, second)]
+    facts = ("entered", "active", "goal", "completed", "exited", "failed")
+    rows: list[tuple[object, ...]] = [
+        ("inside" if name == "active" else name, getattr(first, name), getattr(second, name)) for name in facts
+    ]
+    rows.insert(3, ("conversion", share(first.conversion), share(second.conversion)))
+    render.table(["what", *titles], rows, title=first.workflow, right=titles)
+    print()
+    reached = [{step.step: step.reached for step in found.steps} for found in (first, second)]
+    names = dict.fromkeys([*reached[0], *reached[1]])
+    render.table(
+        ["step reached", *titles], [(name, *(each.get(name) for each in reached)) for name in names], right=titles
+    )
+    print()
+    sent = [{(each.message, each.channel): each for each in found.messages} for found in (first, second)]
+    columns = [f"{name} {found.versions[0]}" for name in _ANSWERS for found in (first, second)]
+    lines = [
+        (*key, *(getattr(each[key], name) if key in each else None for name in _ANSWERS for each in sent))
+        for key in dict.fromkeys([*sent[0], *sent[1]])
+    ]
+    render.table(["message", "channel", *columns], lines, right=columns)
 
 
 def _table(columns: list[str], rows: list[tuple[object, ...]], *, always: set[str], right: list[str]) -> None:

@@ -124,6 +124,12 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
         "FROM arriving w WHERE w.verdict = 'enter' ORDER BY w.contact_id ON CONFLICT (contact_id, workflow, cause) DO NOTHING",
         {"workflow": entrance.workflow, "version": entrance.version_id, "parallel": int(entrance.while_active == "parallel")},
     ).rowcount
+    for pc in steps.values():
+        for head in runtime.versions[entrance.version_id].heads_around(pc):  # who enters inside a repeat is in its first turn
+            connection.execute(
+                "INSERT INTO turns (enrollment_id, pc, turn, started_at) SELECT id, ?, 1, entered_at FROM enrollments WHERE id > ? AND pc = ?",
+                (head, before, pc),
+            )
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
         f"SELECT e.contact_id, e.id, e.version_id, e.pc, e.entered_at, {KIND['entered']}, json_object('cause', e.cause, 'trigger', "

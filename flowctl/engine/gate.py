@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from flowctl.engine.runtime import Runtime, Version
 
 CHUNK_ROWS = 2_000  # rows claimed at once: what a crash can leave claimed, and what one transaction judges
-PAUSE_LOOK_MS = 15 * 60_000  # how soon a message of a paused workflow is looked at again; resuming makes it ready at once
+PAUSE_LOOK_MS = (
+    15 * 60_000
+)  # how soon a message of a paused workflow is looked at again; resuming makes it ready at once
 
 _CREATE = (
     "CREATE TEMP TABLE IF NOT EXISTS ready (place INTEGER PRIMARY KEY, id INTEGER NOT NULL, contact_id INTEGER NOT NULL)",
@@ -60,7 +62,11 @@ class Gate:
         self._execute("DELETE FROM gate_message")
         self._connection.executemany(
             "INSERT INTO gate_window VALUES (?, ?, ?)",
-            [(None if name == "all" else said["channel_ids"][name], n, ms) for name, windows in said["pressure"]["windows"].items() for n, ms in windows],
+            [
+                (None if name == "all" else said["channel_ids"][name], n, ms)
+                for name, windows in said["pressure"]["windows"].items()
+                for n, ms in windows
+            ],
         )
         self._connection.executemany(
             "INSERT INTO gate_message VALUES (?, ?, ?)",
@@ -114,7 +120,11 @@ class Gate:
         rerouted = self._steps()
         for channel, until in blocked.items():
             self._verdict("provider", "g.channel = :channel", channel=channel)
-            self._execute("UPDATE gate SET until_at = :until WHERE verdict = 'provider' AND channel = :channel", until=until, channel=channel)
+            self._execute(
+                "UPDATE gate SET until_at = :until WHERE verdict = 'provider' AND channel = :channel",
+                until=until,
+                channel=channel,
+            )
         self._verdict(
             "once",
             "EXISTS (SELECT 1 FROM gate_message m, outbox o WHERE m.message = g.message AND m.once_ms IS NOT NULL AND o.contact_id = g.contact_id "
@@ -165,7 +175,9 @@ class Gate:
     def _steps(self) -> int:
         """`when` and reachability as they are now, by the step that sent; the unreachable get the next channel."""
         rerouted = 0
-        steps = self._connection.execute("SELECT DISTINCT version, pc FROM gate WHERE verdict IS NULL OR verdict = 'suppressed'").fetchall()
+        steps = self._connection.execute(
+            "SELECT DISTINCT version, pc FROM gate WHERE verdict IS NULL OR verdict = 'suppressed'"
+        ).fetchall()
         for version_id, pc in steps:
             version = self._runtime.versions[version_id]
             said = version.instructions[pc]
@@ -176,7 +188,12 @@ class Gate:
                 # With `to:` a channel has several addresses, of which the row is for one.
                 ways = [channel for channel in said["channels"] if channel["id"] == number]
                 reached = " OR ".join(_holds(f"({way['reach']}) AND {way['recipient']} = w.recipient") for way in ways)
-                self._verdict("unreachable", f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT ({reached})", channel=number, **here)
+                self._verdict(
+                    "unreachable",
+                    f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT ({reached})",
+                    channel=number,
+                    **here,
+                )
             if not said["all"] and not said["same_as"]:
                 rerouted += self._reroute(version, pc, said)
         return rerouted

@@ -140,16 +140,12 @@ def _move(connection: sqlite3.Connection, version: Version, target: Version, old
         "UPDATE enrollments SET version_id = :target, pc = :pc, at = :now, due_at = :now, until_at = NULL WHERE id IN (SELECT eid FROM carried)",
         {"target": target.id, "pc": target.steps[new], "now": now},
     )
-    for head in _around(target, target.steps[new]):
-        connection.execute("INSERT INTO turns (enrollment_id, pc, turn, started_at) SELECT eid, ?, 1, ? FROM carried", (head, now))
+    for head in target.heads_around(target.steps[new]):
+        connection.execute(
+            "INSERT INTO turns (enrollment_id, pc, turn, started_at) SELECT eid, ?, 1, ? FROM carried", (head, now)
+        )
     return connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT e.contact_id, e.id, e.version_id, e.pc, :now, "
         f"{KIND['moved']}, json_object('from', :old, 'from_version', :number) FROM enrollments e WHERE e.id IN (SELECT eid FROM carried)",
         {"now": now, "old": old, "number": version.number},
     ).rowcount
-
-
-def _around(version: Version, pc: int) -> list[int]:
-    """The heads of the repeats that a position stands in: who arrives there is in the first turn. A repeat lies between head and `again`."""
-    agains = [(said["targets"]["next"], again) for again, said in enumerate(version.instructions) if said["op"] == "again"]
-    return [head for head, again in agains if head < pc <= again]

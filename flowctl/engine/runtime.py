@@ -90,6 +90,11 @@ class Version:
             marked=frozenset(said["marked"]),
         )
 
+    def heads_around(self, pc: int) -> list[int]:
+        """The heads of the repeats that a position stands in; a repeat lies between its head and its `again`."""
+        agains = [(said["targets"]["next"], again) for again, said in enumerate(self.instructions) if said["op"] == "again"]
+        return [head for head, again in agains if head < pc <= again]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entrance:

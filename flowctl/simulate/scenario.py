@@ -122,7 +122,11 @@ class _Story:
     def run(self) -> Outcome:
         self._contact = self._set_up()
         office = Office(
-            connection=self._connection, contact_id=self._contact, scenario=self._scenario, start=self._start, zone=self._zone
+            connection=self._connection,
+            contact_id=self._contact,
+            scenario=self._scenario,
+            start=self._start,
+            zone=self._zone,
         )
         since = 0
         for at, thing in self._points():

@@ -127,3 +127,19 @@ def test_a_state_holds_counts_and_lets_plan_do_without_the_store(shop, inside, m
         "1 contact in flight leave at once" in inside("plan", "--state", "state.json", "--in-flight", "welcome=exit")[1]
     )
     assert inside("plan", "--state", "people.csv")[0] == 2
+
+
+def test_two_versions_stand_side_by_side_in_the_report(shop, inside):
+    commit(shop, SHORTER)
+    inside("apply", "--yes")
+    inside("enroll", "welcome", "--contact", "bob")
+    inside("tick")
+    status, out, _ = inside("report", "welcome", "--compare", "1", "2")
+    assert status == 0
+    assert "what\tversion 1\tversion 2\nentered\t1\t1\ninside\t1\t1\n" in out
+    assert "\npause\t1\t\n" in out
+    assert "\nhello\temail\t1\t1\t0\t0\t0\t0\t0\t0\n" in out
+    both = json.loads(inside("report", "welcome", "--compare", "1", "2", "--json")[1])["workflows"]
+    assert [each["versions"] for each in both] == [[1], [2]]
+    assert "has no version 7" in inside("report", "welcome", "--compare", "1", "7")[2]
+    assert inside("report", "--compare", "1", "2")[0] == 2

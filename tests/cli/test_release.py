@@ -118,10 +118,10 @@ def test_apply_asks_and_where_nobody_can_answer_refuses(run):
 
 
 def test_what_the_engine_does_not_run_is_refused_with_its_place_and_nothing_is_applied(shop, run):
-    (shop / "welcome.yaml").write_text(WELCOME + "  - wait_until: {best_time: {channel: email, within: 24h}}\n")
+    (shop / "flowctl.yaml").write_text(SETTINGS + 'quiet_hours: {email: {between: ["08:00", "21:00"]}}\n')
     status, out, err = run("apply", "--yes", "--allow-dirty")
     assert status == 2
-    assert "welcome.yaml:7:" in out + err
+    assert "flowctl.yaml:10:1" in out + err
     assert "does not run yet" in out + err
     assert "nothing was applied" in run("tick")[2]
 

@@ -112,7 +112,9 @@ def test_history_starts_nothing_and_consent_is_asked(run):
 
 
 def test_a_failure_shows_expectation_and_timeline_with_places(run):
-    status, out, err = run(f"test: wrong\n{HEAD}{QUIET}expect:\n  - {{until: +7d, sends: [bye], fields: {{points: 5}}}}\n  - {{exit: goal}}\n")
+    status, out, err = run(
+        f"test: wrong\n{HEAD}{QUIET}expect:\n  - {{until: +7d, sends: [bye], fields: {{points: 5}}}}\n  - {{exit: goal}}\n"
+    )
     assert (status, "0 passed, 1 failed" in err) == (1, True)
     assert "test0.yaml:8:25" in out
     assert "expected  sends: bye" in out
@@ -141,7 +143,23 @@ def test_coverage_tells_what_no_scenario_went_through(run):
 
 
 def test_a_pattern_chooses_and_one_that_matches_nothing_is_refused(run):
-    texts = [f"test: one\n{HEAD}expect: [{{until: +1d, sends: []}}]\n", f"test: two\n{HEAD}expect: [{{until: +1d, sends: [bye]}}]\n"]
+    texts = [
+        f"test: one\n{HEAD}expect: [{{until: +1d, sends: []}}]\n",
+        f"test: two\n{HEAD}expect: [{{until: +1d, sends: [bye]}}]\n",
+    ]
     assert run(texts, "-k", "one")[0] == 0
     assert run(texts, "-k", "two")[0] == 1
     assert run(texts, "-k", "three")[0] == 2
+
+
+def test_an_event_that_tells_of_a_message_is_told_of_the_message(run):
+    told = f"""\
+test: clicked
+{HEAD}arms: {{ab: b}}
+timeline: [{{at: +0h, event: signup}}, {{at: +1h, event: message_clicked, properties: {{message: hello}}}}]
+expect: [{{until: +2h, fields: {{points: 7}}}}]
+"""
+    score = "score: points\nrules: [{when: {message: any, status: clicked}, add: 7}]\n"
+    assert run([told, score])[0] == 0
+    status, out, _ = run([told.replace("message: hello", "message: bye"), score])
+    assert (status, "message bye was sent before it is clicked" in out) == (1, True)

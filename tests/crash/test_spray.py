@@ -60,7 +60,7 @@ def template():
     return World(*JOURNEYS, settings=SETTINGS + "pressure: {email: [2 per 3h], all: [3 per 5h]}\n")
 
 
-@pytest.mark.parametrize("seed", range(storm_rounds(6)))
+@pytest.mark.parametrize("seed", range(storm_rounds(4)))
 def test_spray(template, seed, monkeypatch):
     rng = random.Random(seed)
     dice = random.Random(seed)  # the connections' threads have their own

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flowctl.channels.channel import Receipt
 from flowctl.channels.recording import ACCEPTED, RecordingChannel
+from flowctl.engine.adapters import channel_maker
 from flowctl.engine.by_hand import resolve
 from flowctl.engine.deliver import Delivery
+from flowctl.engine.finish import end
+from flowctl.engine.runtime import EXITED, load
+from flowctl.engine.tick import tick
 from flowctl.failure import Busy
 from flowctl.store import statuses
 from flowctl.store.database import transaction
@@ -122,21 +128,13 @@ def test_a_channel_that_cannot_be_made_stops_no_other(monkeypatch):
     world.contact("ana", phone="+33612345678")
     world.event("ana", "signup", at("1m"))
 
-    def tick(now: int):
-        from flowctl.engine.adapters import channel_maker
-        from flowctl.engine.runtime import load
+    made = channel_maker(load(world.connection), Path())
 
-        made = channel_maker(load(world.connection))
+    class Channels(dict):
+        def __getitem__(self, name):
+            return made(name) if name == "sms" else world.channel
 
-        class Channels(dict):
-            def __getitem__(self, name):
-                return made(name) if name == "sms" else world.channel
-
-        from flowctl.engine.tick import tick as run
-
-        return run(world.store, now=now, channels=Channels())
-
-    report = tick(at("5m"))
+    report = tick(world.store, now=at("5m"), channels=Channels())
     assert world.sent("ana") == [("hello", "email", 5)]
     assert "NO_SUCH_SECRET" in report.refusals["sms"]
     assert ("hello", "sms", "ready", "provider") in world.outbox("ana")
@@ -251,53 +249,31 @@ def test_a_person_may_order_a_resend_of_what_the_contact_left_behind(channel):
 
 
 @pytest.mark.parametrize("fact", ["suppressed", "cancelled"])
-def test_what_another_program_stored_after_the_claim_stops_what_has_not_begun(tmp_path, fact):
+def test_what_another_program_stored_after_the_claim_stops_what_has_not_begun(fact, monkeypatch):
     """Whoever is suppressed, or whose journey ended, while others' messages leave gets nothing any more."""
-    text = workflow("w", steps="- send: hello\n  via: email")
+    world = world_of(Threaded, people=[f"c{number}" for number in range(10)], steps="- send: hello\n  via: email")
+    mark = Delivery._mark
     told = []
 
-    def script(_letter):
-        if not told:  # the first letter is under way: by now all of them are claimed
+    def meanwhile(self, keys):
+        if not told:  # all are claimed, none has left
             told.append(True)
             if fact == "suppressed":
                 world.suppress("c9@example.com", at("5m"))
             else:
-                world.connection.execute(
-                    "UPDATE outbox SET state = 7, counted_at = NULL, settled_at = 1 WHERE recipient = 'c9@example.com'"
+                end(
+                    world.connection, "SELECT id, 1 FROM enrollments WHERE contact_id = 10", EXITED, "by hand", at("5m")
                 )
-                world.connection.execute(
-                    "UPDATE enrollments SET state = 2, ended_at = 1, due_at = NULL WHERE contact_id = 10"
-                )
-                world.connection.execute(
-                    "INSERT INTO journal (contact_id, enrollment_id, at, kind) SELECT 10, id, 1, 16 FROM enrollments WHERE contact_id = 10"
-                )
-        return ACCEPTED
-
-    class Meanwhile(Threaded):
-        """Tells what another program does from the caller's own thread, as SQLite's connection demands."""
-
-    channel = Meanwhile()
-    world = World(text, channel=channel)
-    for number in range(10):
-        world.contact(f"c{number}")
-        world.event(f"c{number}", "signup", at("1m"))
-    from flowctl.engine import deliver
-
-    mark = deliver.Delivery._mark
-
-    def watched(self, keys):
-        script(None)
         return mark(self, keys)
 
-    deliver.Delivery._mark = watched
-    try:
-        world.ticks("5m")
-    finally:
-        deliver.Delivery._mark = mark
-    assert len(channel.transmitted) == 9
+    monkeypatch.setattr(Delivery, "_mark", meanwhile)
+    world.ticks("5m")
+    assert len(world.channel.transmitted) == 9
     world.ticks("10m")
-    assert len(channel.transmitted) == 9
-    assert world.outbox("c9")[0][2:] == (("skipped", "suppressed") if fact == "suppressed" else ("cancelled", None))
+    assert len(world.channel.transmitted) == 9
+    assert world.outbox("c9")[0][2:] == (
+        ("skipped", "suppressed") if fact == "suppressed" else ("cancelled", "by hand")
+    )
 
 
 def test_a_letter_that_cannot_be_built_fails_alone(channel):

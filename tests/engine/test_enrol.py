@@ -222,7 +222,11 @@ def test_moment_is_the_workflows_zone_and_comes_once():
 
 @pytest.mark.parametrize(("late", "sent"), [("3d59m", ["hello"]), ("3d1h", []), ("9d", [])])
 def test_a_moment_that_a_late_tick_replays_is_held_against_its_own_time(late, sent):
-    world = World(workflow("w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 0}", steps="- send: hello"))
+    world = World(
+        workflow(
+            "w", triggers="[{moment: 2026-03-02T12:00}]", audience="{field: engagement, gte: 0}", steps="- send: hello"
+        )
+    )
     world.contact("ana")
     world.ticks("30m", late)
     assert minutes(world) == [("ana", 60)]

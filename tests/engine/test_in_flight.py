@@ -7,8 +7,10 @@ import json
 import pytest
 
 from flowctl.engine import apply as applying
+from flowctl.engine import by_hand
 from flowctl.engine.in_flight import parse_orders
 from flowctl.engine.plan import plan
+from flowctl.engine.runtime import load
 from flowctl.failure import ProblemsFound, UsageFailure
 from flowctl.report.audit import audit
 from flowctl.report.funnel import funnel
@@ -194,3 +196,58 @@ def test_versions_are_reported_side_by_side_after_a_move():
     first, second = (funnel(world.store, "w", version=number) for number in (1, 2))
     assert (first.entered, second.entered, second.completed) == (0, 2, 2)
     assert {step.step: step.reached for step in second.steps}["again"] == 2
+
+
+def test_who_is_enrolled_inside_a_repeat_is_in_its_first_turn():
+    turns = "- repeat: {every: 1d, max: 2}\n  steps: [{id: rest, wait: 1h}, {send: again}]\n- send: bye\n"
+    world = World(workflow("w", steps=turns))
+    ana = world.contact("ana")
+    by_hand.enroll(world.connection, load(world.connection), "w", [ana], step="rest", force=False, now=at("1m"))
+    world.every("1h", "4d")
+    assert world.messages("ana") == ["again", "again", "bye"]
+
+
+def test_the_goal_is_the_one_of_the_version_entered():
+    steps = "- wait: 2d\n- send: bye\n"
+    world = World(workflow("w", steps=steps, goal="{event: purchase}"))
+    for key in ("ana", "bob"):
+        world.contact(key)
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m")
+    world.apply(workflow("w", steps=steps, goal="{event: cart_updated}"), now=at("1h"))
+    world.event("bob", "signup", at("2h"))
+    world.ticks("3h")
+    world.event("ana", "cart_updated", at("4h"))
+    world.event("bob", "purchase", at("4h"))
+    world.ticks("5h")
+    assert world.states() == [("active", None), ("active", None)]
+    world.event("ana", "purchase", at("6h"))
+    world.event("bob", "cart_updated", at("6h"))
+    world.ticks("7h")
+    assert world.states() == [("goal", "goal"), ("goal", "goal")]
+
+
+def test_a_move_leaves_who_has_a_message_half_way_out():
+    world = World(workflow("w", steps="- send: hello\n- send: bye\n"))
+    world.contact("ana")
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m")
+    world.connection.execute("UPDATE enrollments SET state = 0, ended_at = NULL, pc = 0")
+    world.connection.execute("UPDATE outbox SET state = 2, settled_at = NULL WHERE pc = 0")
+    release = world.apply(
+        workflow("w", steps="- {id: later, wait: 1h}\n- send: bye\n", move="{hello: later}"), now=at("1h")
+    )
+    assert release.carried.moved == {"w": {"hello": 0}}
+    assert world.connection.execute(
+        "SELECT v.number FROM enrollments e JOIN workflow_versions v ON v.id = e.version_id"
+    ).fetchall() == [(1,)]
+
+
+def test_a_file_that_comes_back_takes_newcomers_while_the_first_ones_finish():
+    world = waiting()
+    world.apply(now=at("1h"))
+    world.apply(workflow("w", steps=CHANGES["another"]), now=at("2h"))
+    world.contact("bob")
+    world.event("bob", "signup", at("3h"))
+    world.ticks("3h5m", "3d")
+    assert (world.messages("ana"), world.messages("bob")) == (["hello", "bye"], ["again"])

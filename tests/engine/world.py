@@ -6,7 +6,6 @@ Times are UTC milliseconds; `at("2h")` counts from T0, a Monday at 10:00 UTC, 11
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 from flowctl.channels.recording import RecordingChannel
@@ -253,13 +252,11 @@ class World:
 
 def refusals(*texts: str, **said: str) -> list[str]:
     """What apply refuses."""
-    found: list[str] = []
-    with suppress(StopIteration):
-        try:
-            World(*texts, **said)
-        except ProblemsFound as refused:
-            found = [problem.message for problem in refused.problems]
-    return found
+    try:
+        World(*texts, **said)
+    except ProblemsFound as refused:
+        return [problem.message for problem in refused.problems]
+    return []
 
 
 def workflow(name: str, *, steps: str, triggers: str = "[{event: signup}]", **keys: str) -> str:

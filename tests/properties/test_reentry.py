@@ -75,7 +75,7 @@ def template():
     return World(*(text_of(number) for number in range(len(POLICIES))))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_all_policies(template, seed):
     rng = random.Random(seed)
     world = template.snapshot()

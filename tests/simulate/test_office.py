@@ -116,3 +116,11 @@ def test_what_does_not_hold_is_told(test, expected, found):
     assert wrong.expected == expected
     assert found is None or wrong.found == found
     assert wrong.place.line > 1
+
+
+def test_a_fetch_is_told_with_the_place_where_it_is_written():
+    [outcome] = outcomes(f"\ntimeline: [{CART}]\nexpect: [{{until: +2h, tasks: []}}]\n")
+    assert outcome.timeline is not None
+    [told] = [each for each in outcome.timeline.entries if each.kind == "fetched"]
+    assert told.step is not None
+    assert (told.step.path, told.detail["path"]) == ("sales.yaml", "/reco")

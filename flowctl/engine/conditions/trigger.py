@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TYPES: dict[str, FieldType] = {"at": "datetime"}  # which every trigger has, as an instant
 
+
 def sql(leaf: TriggerLeaf, frame: Frame, *, negated: bool) -> str:
     """Paths in a JSON document of `w`; their types are those of what they are compared with, but for `at`."""
     document, prefix = DOCUMENTS["trigger"]

@@ -55,7 +55,9 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     }
 
 
-def _addressed(step: SendStep, message: Message, ways: list[dict[str, Any]], compiler: Compiler) -> list[dict[str, Any]]:
+def _addressed(
+    step: SendStep, message: Message, ways: list[dict[str, Any]], compiler: Compiler
+) -> list[dict[str, Any]]:
     """One message for each address of `to:`; only the contact's own carries the consent that marketing needs."""
     if len(ways) > 1:
         compiler.refuse(step, "`to:` needs to know what its addresses are for: say one channel in `via:`", "to")
@@ -69,7 +71,9 @@ def _addressed(step: SendStep, message: Message, ways: list[dict[str, Any]], com
         for way in ways:
             own = way["recipient"].replace('"', "") == f"c.{name}"
             if not own and message.purpose == "marketing":
-                compiler.refuse(step, f"marketing goes to the contact's own address only: nobody consented for `{source}`", "to")
+                compiler.refuse(
+                    step, f"marketing goes to the contact's own address only: nobody consented for `{source}`", "to"
+                )
             found.append(way if own else {**way, "reach": f"{recipient} IS NOT NULL", "recipient": recipient})
     return found
 
@@ -111,9 +115,15 @@ def _arrive(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> No
     )
     for channel in said["channels"]:
         batch.posts[version.id, pc, channel["id"]] = Post(
-            message=said["message_id"], marketing=said["marketing"], priority=version.priority, recipient=channel["recipient"]
+            message=said["message_id"],
+            marketing=said["marketing"],
+            priority=version.priority,
+            recipient=channel["recipient"],
         )
-    if batch.execute(f"UPDATE work AS w SET parked = {RUNNING}, until_at = NULL WHERE {AT} AND w.parked = {POSTING} AND w.way IS NULL", **here):
+    if batch.execute(
+        f"UPDATE work AS w SET parked = {RUNNING}, until_at = NULL WHERE {AT} AND w.parked = {POSTING} AND w.way IS NULL",
+        **here,
+    ):
         batch.note(version, pc, "skipped", "json_object('reason', 'unreachable')")
         batch.move(version, pc, said["targets"]["skipped"])
 
@@ -123,12 +133,16 @@ def _arrive_on_all(batch: Batch, version: Version, pc: int, said: dict[str, Any]
     batch.execute(f"UPDATE work AS w SET visit = visit + 1, way = NULL WHERE {HERE}", **here)
     for channel in said["channels"]:
         _post(batch, version, pc, said, channel["id"], channel["recipient"], f"({channel['reach']})")
-    nobody = " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit)"
+    nobody = (
+        " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit)"
+    )
     batch.note(version, pc, "skipped", "json_object('reason', 'unreachable')", where=nobody)
     batch.move(version, pc, said["targets"]["skipped"], nobody)
     batch.note(version, pc, "send")
     batch.sends += batch.execute(
-        f"UPDATE work AS w SET parked = {PARKED}, due_at = NULL, until_at = w.at + :expire WHERE {HERE}", expire=said["expire_ms"], **here
+        f"UPDATE work AS w SET parked = {PARKED}, due_at = NULL, until_at = w.at + :expire WHERE {HERE}",
+        expire=said["expire_ms"],
+        **here,
     )
 
 
@@ -138,14 +152,16 @@ def _cases(version: Version, said: dict[str, Any]) -> str:
     if said["same_as"]:
         earlier = version.steps[said["same_as"]]
         used = (
-            f"(SELECT o.channel FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc IN ({earlier}, {earlier + 1}) "  # noqa: S608 - positions
+            f"(SELECT o.channel FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc IN ({earlier}, {earlier + 1}) "
             "AND o.state IN (3, 5) ORDER BY o.visit DESC, o.id DESC LIMIT 1)"
         )
     tests = ((f"{used} = {channel['id']} AND " if used else "") + channel["reach"] for channel in said["channels"])
     return " ".join(f"WHEN {test} THEN {channel['id']}" for test, channel in zip(tests, said["channels"], strict=True))
 
 
-def _post(batch: Batch, version: Version, pc: int, said: dict[str, Any], channel: int, recipient: str, where: str) -> None:
+def _post(
+    batch: Batch, version: Version, pc: int, said: dict[str, Any], channel: int, recipient: str, where: str
+) -> None:
     """Outbox rows; a second look at the same visit finds them there and adds none."""
     batch.execute(
         "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "

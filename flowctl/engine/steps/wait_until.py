@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine import best_time
 from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import operand_of
 from flowctl.engine.localtime import instant, local_plus
@@ -26,7 +27,7 @@ _CREATE = "CREATE TEMP TABLE IF NOT EXISTS until (value ANY, zone INTEGER, due I
 
 
 def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
-    """One of: `date` (UTC ms); `value` (SQL) with its type, span and time; `slot`; `best` (refused)."""
+    """One of: `date` (UTC ms); `value` (SQL) with its type, span and time; `slot`; `best` (channel and how long at most, ms)."""
     step = instruction.step
     assert isinstance(step, WaitUntilStep)  # noqa: S101 - the op says so
     match step.wait_until:
@@ -36,9 +37,8 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
             return _field(until, compiler)
         case UntilSlot(slot=slot):
             return {"slot": Slots.of(slot).to_json()}
-        case UntilBestTime():
-            compiler.refuse(step, "`best_time` does not run yet", "wait_until")
-            return {}
+        case UntilBestTime(best_time=best):
+            return {"best": [compiler.channel_ids[best.channel], best.within.elapsed_ms]}
 
 
 def _field(until: UntilField, compiler: Compiler) -> dict[str, Any]:
@@ -58,6 +58,9 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     at_pc = f"WHERE {HERE}"
     if "date" in said:
         batch.execute(f"UPDATE work AS w SET until_at = max(w.at, :due) {at_pc} AND w.woken = 0", due=said["date"], **here)
+    elif "best" in said:
+        channel, within_ms = said["best"]
+        best_time.fill(batch, version, channel, within_ms, f"{at_pc} AND w.woken = 0", here)
     elif "slot" in said:
         _fill(batch, version, "w.at", f"{at_pc} AND w.woken = 0", here, lambda value, zone: Slots.from_json(said["slot"]).next(value, zone))
     else:
