@@ -35,7 +35,9 @@ class ProblemsFound(Failure):
     """Files have faults and the command was to act on them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(f"{len(problems)} problems in the project's files", help="mend them; `flowctl validate` lists them")
+        super().__init__(
+            f"{len(problems)} problems in the project's files", help="mend them; `flowctl validate` lists them"
+        )
         self.problems = tuple(problems)
 
 

@@ -76,7 +76,18 @@ def test_every_command_has_a_module_help_and_an_example():
 def test_every_command_module_is_registered():
     from flowctl.cli.main import COMMANDS
 
-    shared = {"failure", "importing", "invocation", "main", "plan_shown", "render", "reviewed", "sheets", "store", "times"}
+    shared = {
+        "failure",
+        "importing",
+        "invocation",
+        "main",
+        "plan_shown",
+        "render",
+        "reviewed",
+        "sheets",
+        "store",
+        "times",
+    }
     assert modules("cli") - shared == set(COMMANDS)
 
 

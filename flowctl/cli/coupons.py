@@ -31,9 +31,14 @@ def _group() -> None:
 @app.command("import", epilog=example("flowctl coupons import WELCOME10 codes.csv"))
 def import_(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help='As messages say it: coupon("NAME").', show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help='As messages say it: coupon("NAME").', show_default=False)
+    ],
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A code a line, or CSV with a column `code`; - is stdin.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FILE", help="A code a line, or CSV with a column `code`; - is stdin.", show_default=False
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
@@ -59,7 +64,9 @@ def import_(
 
 
 @app.command("list", epilog=example("flowctl coupons list"))
-def list_(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False) -> int:
+def list_(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False
+) -> int:
     """List the pools: how many codes were imported, given and are left."""
     from flowctl.store import coupons
 
@@ -80,7 +87,9 @@ def _codes(path: Path | None) -> list[str]:
 
     try:
         text = sys.stdin.read() if path is None else path.read_text(encoding="utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        rows = [
+            [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         message = f"{path or 'stdin'} cannot be read: {error}"
         raise UsageFailure(message) from None

@@ -18,11 +18,22 @@ flowctl enroll workshop-invitation --csv guests.csv
 """
 
 
-def command(  # noqa: PLR0913 - options
+def command(
     ctx: typer.Context,
     workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", show_default=False)],
-    contact: Annotated[list[str] | None, typer.Option("--contact", metavar="X", help="Key, address or #id; may be repeated.", show_default=False)] = None,
-    csv_file: Annotated[str, typer.Option("--csv", metavar="FILE", help="A file whose first column names contacts; a header `key`, `email` or `contact` is passed over.", show_default=False)] = "",
+    contact: Annotated[
+        list[str] | None,
+        typer.Option("--contact", metavar="X", help="Key, address or #id; may be repeated.", show_default=False),
+    ] = None,
+    csv_file: Annotated[
+        str,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="A file whose first column names contacts; a header `key`, `email` or `contact` is passed over.",
+            show_default=False,
+        ),
+    ] = "",
     step: Annotated[str, typer.Option("--at", metavar="STEP", help="Begin at this step.", show_default=False)] = "",
     force: Annotated[bool, typer.Option("--force", help="Also who is outside the audience.")] = False,
 ) -> int:

@@ -28,7 +28,9 @@ def render_(
     ctx: typer.Context,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", show_default=False)],
     contact: Annotated[str, typer.Option("--contact", metavar="X", help="Key, address or #id.", show_default=False)],
-    channel: Annotated[str, typer.Option("--channel", help="Rather than the message's first.", show_default=False)] = "",
+    channel: Annotated[
+        str, typer.Option("--channel", help="Rather than the message's first.", show_default=False)
+    ] = "",
     html: Annotated[bool, typer.Option("--html", help="Only the HTML part.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Everything, as it would leave.")] = False,
 ) -> int:
@@ -46,7 +48,9 @@ def render_(
 
         near = difflib.get_close_matches(message, project.messages, 1)
         text = f"no message {message!r} in the files"
-        raise UsageFailure(text, help=f"did you mean {near[0]!r}?" if near else "`flowctl validate` tells what is wrong with them")
+        raise UsageFailure(
+            text, help=f"did you mean {near[0]!r}?" if near else "`flowctl validate` tells what is wrong with them"
+        )
     with opened(said) as store:
         letter = _letter(store, project, found, contact, channel or found.channels[0])
     _show(letter.payload, html=html, raw=raw)

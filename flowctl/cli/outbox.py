@@ -29,7 +29,12 @@ def _group() -> None:
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    state: Annotated[str, typer.Option("--state", help="Only this state: ready, sent, failed, in_doubt, skipped, cancelled.", show_default=False)] = "",
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state", help="Only this state: ready, sent, failed, in_doubt, skipped, cancelled.", show_default=False
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", help="At most so many rows.", min=1)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
@@ -48,7 +53,17 @@ def list_(
         return 0
     columns = ["key", "state", "at", "contact", "channel", "message", "workflow", "attempts", "reason"]
     table = [
-        (row.key, row.state, iso(row.at), row.contact, row.channel, row.message, row.workflow, row.attempts, row.reply or row.reason)
+        (
+            row.key,
+            row.state,
+            iso(row.at),
+            row.contact,
+            row.channel,
+            row.message,
+            row.workflow,
+            row.attempts,
+            row.reply or row.reason,
+        )
         for row in rows
     ]
     render.table(columns, table, right=["attempts"])

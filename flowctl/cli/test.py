@@ -15,7 +15,6 @@ from flowctl.failure import ProblemsFound, UsageFailure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowctl.project.project import Project
     from flowctl.simulate.coverage import Coverage
     from flowctl.simulate.scenario import Outcome
 
@@ -28,12 +27,21 @@ flowctl test --junit report.xml      for CI
 WATCH_S = 0.5
 
 
-def command(  # noqa: PLR0913 - options
+def command(
     ctx: typer.Context,
-    pattern: Annotated[str, typer.Option("-k", metavar="TEXT", help="Only scenarios with this in their title or workflow.", show_default=False)] = "",
-    coverage: Annotated[bool, typer.Option("--coverage", help="Tell which steps, branches and time-outs no scenario went through.")] = False,
+    pattern: Annotated[
+        str,
+        typer.Option(
+            "-k", metavar="TEXT", help="Only scenarios with this in their title or workflow.", show_default=False
+        ),
+    ] = "",
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Tell which steps, branches and time-outs no scenario went through.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Run again whenever a file changes.")] = False,
-    junit: Annotated[str, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.", show_default=False)] = "",
+    junit: Annotated[
+        str, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Run scenario tests: the real engine in memory, on a virtual clock.
@@ -56,7 +64,11 @@ def command(  # noqa: PLR0913 - options
 
 
 def _stamps(said: Invocation) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in said.root().rglob("*") if path.suffix in {".yaml", ".md", ".html", ".mjml", ".json"} and path.is_file()}
+    return {
+        str(path): path.stat().st_mtime_ns
+        for path in said.root().rglob("*")
+        if path.suffix in {".yaml", ".md", ".html", ".mjml", ".json"} and path.is_file()
+    }
 
 
 def _run(said: Invocation, pattern: str, *, coverage: bool, junit: str, as_json: bool) -> int:
@@ -79,7 +91,9 @@ def _run(said: Invocation, pattern: str, *, coverage: bool, junit: str, as_json:
     if junit:
         _write_junit(said, junit, outcomes)
     if as_json:
-        render.document("tests", {"tests": [_as_data(outcome) for outcome in outcomes], "coverage": [asdict(each) for each in gaps]})
+        render.document(
+            "tests", {"tests": [_as_data(outcome) for outcome in outcomes], "coverage": [asdict(each) for each in gaps]}
+        )
     else:
         _show(outcomes, gaps)
     failed = sum(not outcome.passed for outcome in outcomes)
@@ -113,7 +127,10 @@ def _as_data(outcome: Outcome) -> dict[str, Any]:
         "name": outcome.name,
         "passed": outcome.passed,
         "ticks": outcome.ticks,
-        "mismatches": [{"place": str(wrong.place), "expected": wrong.expected, "found": wrong.found} for wrong in outcome.mismatches],
+        "mismatches": [
+            {"place": str(wrong.place), "expected": wrong.expected, "found": wrong.found}
+            for wrong in outcome.mismatches
+        ],
         "timeline": as_data(outcome.timeline) if outcome.timeline else None,
     }
 
@@ -126,6 +143,8 @@ def _write_junit(said: Invocation, path: str, outcomes: Sequence[Outcome]) -> No
     for outcome in outcomes:
         case = SubElement(suite, "testcase", name=outcome.name, classname="flowctl")
         if not outcome.passed:
-            text = "\n".join(f"{wrong.place}: expected {wrong.expected}; found {wrong.found}" for wrong in outcome.mismatches)
+            text = "\n".join(
+                f"{wrong.place}: expected {wrong.expected}; found {wrong.found}" for wrong in outcome.mismatches
+            )
             SubElement(case, "failure", message=text.splitlines()[0]).text = text
     ElementTree(suite).write(said.directory / path, encoding="utf-8", xml_declaration=True)

@@ -29,7 +29,9 @@ flowctl tick --loop 60             go on until SIGTERM, a tick every 60 seconds
 def command(
     ctx: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Work on a copy in memory; nothing leaves.")] = False,
-    loop: Annotated[float, typer.Option("--loop", metavar="SECONDS", help="Go on, a tick every so many seconds.", min=0)] = 0.0,
+    loop: Annotated[
+        float, typer.Option("--loop", metavar="SECONDS", help="Go on, a tick every so many seconds.", min=0)
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Run one bounded batch: observe, enrol, advance, send.
@@ -83,7 +85,13 @@ def _tick(store: Store, stop: _Stop, root: Path, *, dry_run: bool) -> TickReport
 
     copy = store.snapshot()
     try:
-        return tick(copy, clock=clock.now, channels=dict.fromkeys(CHANNELS, RecordingChannel()), on_delivery=stop.watch, experiment=Experiment())
+        return tick(
+            copy,
+            clock=clock.now,
+            channels=dict.fromkeys(CHANNELS, RecordingChannel()),
+            on_delivery=stop.watch,
+            experiment=Experiment(),
+        )
     finally:
         copy.close()
 
@@ -96,9 +104,13 @@ def _show(said: Invocation, report: TickReport, *, as_json: bool, dry_run: bool)
     else:
         said.say(_line(asdict(report), dry_run=dry_run))
     if report.unfinished:
-        said.say("warning: workflows start each other without time passing between: `flowctl lint` shows where (FLO004)")
+        said.say(
+            "warning: workflows start each other without time passing between: `flowctl lint` shows where (FLO004)"
+        )
     if report.clock_behind_ms:
-        said.say(f"warning: the clock is {report.clock_behind_ms / 1000:.0f} s behind the last tick; time stands still until it has caught up")
+        said.say(
+            f"warning: the clock is {report.clock_behind_ms / 1000:.0f} s behind the last tick; time stands still until it has caught up"
+        )
     for workflow, found in report.guarded.items():
         said.say(f"warning: workflow {workflow}: {found}; `flowctl workflows list` tells whether it is paused")
     for channel, reply in report.refusals.items():
@@ -106,6 +118,18 @@ def _show(said: Invocation, report: TickReport, *, as_json: bool, dry_run: bool)
 
 
 def _line(counts: dict[str, Any], *, dry_run: bool) -> str:
-    words = ("entered", "advanced", "ended", "sent", "notified", "held", "skipped", "retried", "failed", "in_doubt", "recovered")
+    words = (
+        "entered",
+        "advanced",
+        "ended",
+        "sent",
+        "notified",
+        "held",
+        "skipped",
+        "retried",
+        "failed",
+        "in_doubt",
+        "recovered",
+    )
     parts = [f"{counts[word]} {word.replace('_', ' ')}" for word in words if counts[word]]
     return f"{'would have: ' if dry_run else ''}{', '.join(parts) or 'nothing to do'}"

@@ -15,7 +15,9 @@ from flowctl.store.database import transaction
 if TYPE_CHECKING:
     from flowctl.engine.runtime import Runtime
 
-Places = dict[tuple[int, int], tuple[int, int]]  # (version, pc) → the first and last place in `work` where rows at it may lie
+Places = dict[
+    tuple[int, int], tuple[int, int]
+]  # (version, pc) → the first and last place in `work` where rows at it may lie
 
 BATCH_ROWS = 20_000  # measured best: a tenth of the commits of 2,000, and no transaction over half a second
 RENDERED_ROWS = 4_000  # the same where steps render templates, a row at a time: 0.07 ms each
@@ -38,10 +40,17 @@ def advance(connection: sqlite3.Connection, runtime: Runtime, now: int, *, batch
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS due (place INTEGER PRIMARY KEY, eid INTEGER NOT NULL)")
     connection.execute(work.CREATE)
     connection.execute("DELETE FROM due")
-    resting = [version.id for version in runtime.versions.in_flight() if not runtime.runs(version.workflow)] if _some_rest(runtime) else []
+    resting = (
+        [version.id for version in runtime.versions.in_flight() if not runtime.runs(version.workflow)]
+        if _some_rest(runtime)
+        else []
+    )
     rest = f" AND version_id NOT IN ({', '.join(map(str, resting))})" if resting else ""
     # By its index, or SQLite would rather read all enrollments than sort the few that are due.
-    connection.execute(f"INSERT INTO due (eid) SELECT id FROM enrollments INDEXED BY enrollments_due WHERE due_at <= ?{rest} ORDER BY id", (now,))
+    connection.execute(
+        f"INSERT INTO due (eid) SELECT id FROM enrollments INDEXED BY enrollments_due WHERE due_at <= ?{rest} ORDER BY id",
+        (now,),
+    )
     (last,) = connection.execute("SELECT coalesce(max(place), 0) FROM due").fetchone()
     if last > RENDERED_ROWS and _some_render(runtime):
         batch_rows = min(batch_rows, RENDERED_ROWS)
@@ -84,7 +93,9 @@ def _advance_batch(batch: Batch, start: int, stop: int) -> int:
     taken = connection.execute(work.TAKE, (start, stop, batch.now)).rowcount
     places: Places = {}
     for _ in range(ROUNDS_MAX):
-        places = places or {(version, pc): (first, last) for version, pc, first, last in connection.execute(work.POSITIONS)}
+        places = places or {
+            (version, pc): (first, last) for version, pc, first, last in connection.execute(work.POSITIONS)
+        }
         if not places:
             break
         places = _round(batch, places)

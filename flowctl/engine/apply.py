@@ -85,7 +85,13 @@ class Compiled:
 
 
 def apply(
-    store: Store, project: Project, *, commit: str, now: int, in_flight: Mapping[str, Order] | None = None, rollback: int | None = None
+    store: Store,
+    project: Project,
+    *,
+    commit: str,
+    now: int,
+    in_flight: Mapping[str, Order] | None = None,
+    rollback: int | None = None,
 ) -> Release:
     """Store a project as the newest release, in one transaction. `now` is UTC ms.
 
@@ -101,14 +107,14 @@ def apply(
     connection = store.connection
     with transaction(connection):
         declare(connection, _declared_fields(project), now=now)
-        compiled = compile_project(connection, project, now)
+        compiled = compile_project(connection, project)
         problems = [*compiled.problems, *unknown_steps(connection, project)]
         if problems:
             raise ProblemsFound(sorted(problems, key=lambda problem: problem.place))
         return _write(connection, project, compiled, commit, now, in_flight or {}, rollback)
 
 
-def compile_project(connection: sqlite3.Connection, project: Project, now: int) -> Compiled:
+def compile_project(connection: sqlite3.Connection, project: Project) -> Compiled:
     """Compile everything against the numbers of one store, which it extends; inside a transaction."""
     settings = project.settings
     problems = refusals(project)
@@ -122,14 +128,22 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         channels={name: _named(connection, "channel", name) for name in CHANNELS},
         zone=zone,
         zone_name=settings.timezone,
-        surveys={name: {question: ANSWER_TYPES[said.type] for question, said in survey.questions.items()} for name, survey in project.surveys.items()},
+        surveys={
+            name: {question: ANSWER_TYPES[said.type] for question, said in survey.questions.items()}
+            for name, survey in project.surveys.items()
+        },
         geofences={name: _shape(geofence) for name, geofence in project.geofences.items()},
     )
     messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
     scope = replace(scope, survey_messages=_asking(messages))
     segments = _segments(project, scope, problems)
     everywhere = Compiler(
-        project=project, scope=scope, message_ids=scope.messages, channel_ids=scope.channels, zone_name=scope.zone_name, problems=problems
+        project=project,
+        scope=scope,
+        message_ids=scope.messages,
+        channel_ids=scope.channels,
+        zone_name=scope.zone_name,
+        problems=problems,
     )
     programs: dict[str, tuple[str, dict[str, Any]]] = {}
     entrances: dict[str, dict[str, Any]] = {}
@@ -137,7 +151,13 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         zone_name = workflow.timezone or settings.timezone
         own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
         compiler = Compiler(
-            project=project, scope=own, message_ids=scope.messages, channel_ids=scope.channels, zone_name=zone_name, workflow=name, problems=problems
+            project=project,
+            scope=own,
+            message_ids=scope.messages,
+            channel_ids=scope.channels,
+            zone_name=zone_name,
+            workflow=name,
+            problems=problems,
         )
         program = _program(workflow, compiler)
         programs[name] = (_digest(workflow), program)
@@ -153,7 +173,10 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         "events": settings.event_properties,
         "holdout": settings.holdout,
         "channel_ids": dict(scope.channels),
-        "channels": {name: said.model_dump(mode="json", exclude_none=True, by_alias=True) for name, said in settings.channels.items()},
+        "channels": {
+            name: said.model_dump(mode="json", exclude_none=True, by_alias=True)
+            for name, said in settings.channels.items()
+        },
         "messages": messages,
         "segments": [plan.to_json() for plan in segments],
         "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
@@ -165,14 +188,21 @@ def compile_project(connection: sqlite3.Connection, project: Project, now: int) 
         },
         "services": {name: _service(said) for name, said in settings.services.items()},
         "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
-        "guards": {name: guards for name, workflow in project.workflows.items() if (guards := _guards(project, workflow))},
+        "guards": {
+            name: guards for name, workflow in project.workflows.items() if (guards := _guards(project, workflow))
+        },
         "no_holdout": [name for name, workflow in project.workflows.items() if not workflow.holdout],
         "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
         "moves": {name: workflow.move for name, workflow in project.workflows.items() if workflow.move},
     }
     definitions = {plan.name: _hash(plan.full) for plan in segments}
     return Compiled(
-        runtime=runtime, programs=programs, entrances=entrances, segments=segments, definitions=definitions, problems=problems
+        runtime=runtime,
+        programs=programs,
+        entrances=entrances,
+        segments=segments,
+        definitions=definitions,
+        problems=problems,
     )
 
 
@@ -215,7 +245,14 @@ def _segments(project: Project, scope: Scope, problems: list[Problem]) -> list[S
     for order, segment in enumerate(in_order(project.segments.values())):
         faults = unsupported(segment.match, scope)
         if faults:
-            compiler = Compiler(project=project, scope=scope, message_ids={}, channel_ids={}, zone_name=scope.zone_name, problems=problems)
+            compiler = Compiler(
+                project=project,
+                scope=scope,
+                message_ids={},
+                channel_ids={},
+                zone_name=scope.zone_name,
+                problems=problems,
+            )
             for model, message in faults:
                 compiler.refuse(model, message)
             continue
@@ -251,7 +288,9 @@ def in_order(segments: Iterable[Segment]) -> list[Segment]:
 def _message(project: Project, message: Message, scope: Scope, problems: list[Problem]) -> dict[str, Any]:
     once = message.once
     try:
-        snapshot = prepare(message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get)
+        snapshot = prepare(
+            message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get
+        )
         problems.extend(_calls(project, message, snapshot))
     except ProblemsFound as found:
         problems.extend(found.problems)
@@ -260,7 +299,9 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
         **snapshot,
         "id": scope.messages[message.name],
         "topic": message.topic,
-        "once_ms": None if once is None else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
+        "once_ms": None
+        if once is None
+        else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
     }
 
 
@@ -272,7 +313,13 @@ def _calls(project: Project, message: Message, snapshot: Mapping[str, Any]) -> I
     ]
     for kind, name in unknown:
         text = f"message {message.name}: there is no {kind} `{name}`"
-        yield Problem(code="REF001", slug="unknown-reference", message=text, place=message.place, help=f"declare the {kind}, or mend its name")
+        yield Problem(
+            code="REF001",
+            slug="unknown-reference",
+            message=text,
+            place=message.place,
+            help=f"declare the {kind}, or mend its name",
+        )
     if snapshot["surveys"] and not project.settings.public_url:
         text = f"message {message.name}: `survey_url` makes a link, and flowctl.yaml has no `public_url:` for it"
         help_ = "set `public_url:` to where answers are received"
@@ -302,9 +349,13 @@ def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         "zone": compiler.scope.zone,
         "priority": workflow.priority,
         "goal": _goal(workflow, compiler),
-        "exits": [*_outside(workflow, compiler), *(_exit(workflow, condition, compiler) for condition in workflow.exit_when)],
+        "exits": [
+            *_outside(workflow, compiler),
+            *(_exit(workflow, condition, compiler) for condition in workflow.exit_when),
+        ],
         "secondary": [
-            _judged(condition, compiler, name, workflow, "secondary_goals") for name, condition in workflow.secondary_goals.items()
+            _judged(condition, compiler, name, workflow, "secondary_goals")
+            for name, condition in workflow.secondary_goals.items()
         ],
         "on_goal": program.on_goal,
         "steps": program.step_positions,
@@ -312,7 +363,9 @@ def _program(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
     }
 
 
-def _judged(condition: Condition, compiler: Compiler, reason: str, model: Model, key: str, **said: Any) -> dict[str, Any]:
+def _judged(
+    condition: Condition, compiler: Compiler, reason: str, model: Model, key: str, **said: Any
+) -> dict[str, Any]:
     judged = Judged(
         sql=compiler.condition(condition, since=ENTRY),
         probes=compiler.probes(condition),
@@ -336,14 +389,21 @@ def _goal(workflow: Workflow, compiler: Compiler) -> dict[str, Any] | None:
 def _exit(workflow: Workflow, condition: Condition, compiler: Compiler) -> dict[str, Any]:
     first = next(leaves(condition))
     named = getattr(first, first.subject, None)
-    return _judged(condition, compiler, f"exit_when {named}" if isinstance(named, str) else "exit_when", workflow, "exit_when")
+    return _judged(
+        condition, compiler, f"exit_when {named}" if isinstance(named, str) else "exit_when", workflow, "exit_when"
+    )
 
 
 def _outside(workflow: Workflow, compiler: Compiler) -> Iterator[dict[str, Any]]:
     """`leave_when_outside`: the audience no longer holds."""
     if workflow.leave_when_outside and workflow.audience is not None:
         sql, probes = compiler.condition(workflow.audience), compiler.probes(workflow.audience)
-        yield Judged(sql=f"({sql}) IS NOT TRUE", probes=probes, reason="outside", line=workflow.place_of("leave_when_outside").line).to_json()
+        yield Judged(
+            sql=f"({sql}) IS NOT TRUE",
+            probes=probes,
+            reason="outside",
+            line=workflow.place_of("leave_when_outside").line,
+        ).to_json()
 
 
 def _guards(project: Project, workflow: Workflow) -> list[dict[str, Any]]:
@@ -390,7 +450,9 @@ def _entrance(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         "zone": compiler.scope.zone,
         "triggers": triggers,
         "audience": compiler.condition(workflow.audience) if workflow.audience is not None else None,
-        "audience_alone": alone.condition(workflow.audience) if workflow.audience is not None and asks_everybody else None,
+        "audience_alone": alone.condition(workflow.audience)
+        if workflow.audience is not None and asks_everybody
+        else None,
         "after_ms": reentry.after.elapsed_ms if isinstance(reentry.after, Duration) else None,
         "since_exit": reentry.since == "exit",
         "while_active": reentry.while_active,
@@ -411,7 +473,13 @@ def _midnight(day: Any) -> Any:
 
 def _service(said: Service) -> dict[str, Any]:
     """A service as a tick asks it; its secrets stay names of variables."""
-    return {"url": said.url, "headers": said.headers, "timeout_ms": said.timeout.elapsed_ms, "retries": said.retries, "private": said.private}
+    return {
+        "url": said.url,
+        "headers": said.headers,
+        "timeout_ms": said.timeout.elapsed_ms,
+        "retries": said.retries,
+        "private": said.private,
+    }
 
 
 def _pressure(project: Project) -> dict[str, Any]:
@@ -419,7 +487,9 @@ def _pressure(project: Project) -> dict[str, Any]:
     if pressure is None:
         return {"windows": {}, "on_cap": "defer"}
     windows = {
-        name: [[rate.count, rate.per.elapsed_ms] for rate in pressure.of(name)] for name in (*CHANNELS, "all") if pressure.of(name)
+        name: [[rate.count, rate.per.elapsed_ms] for rate in pressure.of(name)]
+        for name in (*CHANNELS, "all")
+        if pressure.of(name)
     }
     return {"windows": windows, "on_cap": pressure.on_cap}
 
@@ -439,16 +509,29 @@ def digest_of(files: Mapping[str, str]) -> str:
 
 
 def _write(
-    connection: sqlite3.Connection, project: Project, compiled: Compiled, commit: str, now: int, in_flight: Mapping[str, Order], rollback: int | None
+    connection: sqlite3.Connection,
+    project: Project,
+    compiled: Compiled,
+    commit: str,
+    now: int,
+    in_flight: Mapping[str, Order],
+    rollback: int | None,
 ) -> Release:
     files = {**project.sources, **project.bodies}
     digest = digest_of(files)
-    newest = connection.execute('SELECT id, digest, compiler, "commit" FROM releases ORDER BY id DESC LIMIT 1').fetchone()
+    newest = connection.execute(
+        'SELECT id, digest, compiler, "commit" FROM releases ORDER BY id DESC LIMIT 1'
+    ).fetchone()
     if newest and newest[1] == digest and newest[2] == COMPILER and not in_flight:
-        return Release(id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True)
+        return Release(
+            id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True
+        )
     (release_id,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM releases").fetchone()
     row = (release_id, now, commit, digest, json.dumps(files), "{}", COMPILER)
-    connection.execute('INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler) VALUES (?, ?, ?, ?, ?, ?, ?)', row)
+    connection.execute(
+        'INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        row,
+    )
     new, changed, unchanged = _write_versions(connection, project, compiled, release_id, now)
     gone = [
         name
@@ -456,23 +539,42 @@ def _write(
         if name not in project.workflows
     ]
     for name in gone:
-        connection.execute("UPDATE workflow_states SET version_id = NULL, state = 'draining' WHERE workflow = ?", (name,))
-    carried = carry(connection, project, {name: said["version_id"] for name, said in compiled.entrances.items()}, in_flight, now)
+        connection.execute(
+            "UPDATE workflow_states SET version_id = NULL, state = 'draining' WHERE workflow = ?", (name,)
+        )
+    carried = carry(
+        connection, project, {name: said["version_id"] for name, said in compiled.entrances.items()}, in_flight, now
+    )
     orders = {"in_flight": dict(in_flight), "exited": carried.exited, "moved": carried.moved, "rollback": rollback}
-    runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
+    runtime = {
+        **compiled.runtime,
+        "entrances": list(compiled.entrances.values()),
+        "late_goals": _late_goals(connection),
+    }
     connection.execute("UPDATE releases SET runtime = ? WHERE id = ?", (json.dumps(runtime), release_id))
     if kept := {name: said for name, said in orders.items() if said}:
-        connection.execute("INSERT INTO release_orders (release_id, orders) VALUES (?, ?)", (release_id, json.dumps(kept)))
+        connection.execute(
+            "INSERT INTO release_orders (release_id, orders) VALUES (?, ?)", (release_id, json.dumps(kept))
+        )
     scoring.begin(connection, compiled.runtime["scores"], now)
     _judge_segments(connection, project, compiled, now)
     for _, program in compiled.programs.values():
-        asked = [*(one for one in (program["goal"], *program["exits"], *program["secondary"]) if one), *program["instructions"]]
+        asked = [
+            *(one for one in (program["goal"], *program["exits"], *program["secondary"]) if one),
+            *program["instructions"],
+        ]
         make_indexes(connection, [Probe.from_json(probe) for one in asked for probe in one.get("probes", ())])
     if newest is None:
         start_cursors(connection, now)
         connection.execute("INSERT INTO cursors (name, value) VALUES ('tick', ?)", (now,))
     return Release(
-        id=release_id, commit=commit, new=tuple(new), changed=tuple(changed), unchanged=tuple(unchanged), gone=tuple(gone), carried=carried
+        id=release_id,
+        commit=commit,
+        new=tuple(new),
+        changed=tuple(changed),
+        unchanged=tuple(unchanged),
+        gone=tuple(gone),
+        carried=carried,
     )
 
 
@@ -511,11 +613,13 @@ def _write_versions(
 
 def _late_goals(connection: sqlite3.Connection) -> list[int]:
     """Versions whose goal has a `within`: it may be met after the journey ended."""
-    rows = connection.execute("SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL")
+    rows = connection.execute(
+        "SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL"
+    )
     return [version_id for (version_id,) in rows]
 
 
-def recompile(connection: sqlite3.Connection, now: int) -> None:
+def recompile(connection: sqlite3.Connection) -> None:
     """Compile the newest release and the versions in flight anew from their stored files: another flowctl had compiled them.
 
     Raises:
@@ -523,28 +627,41 @@ def recompile(connection: sqlite3.Connection, now: int) -> None:
     """
     with transaction(connection):
         release_id, files = connection.execute("SELECT id, files FROM releases ORDER BY id DESC LIMIT 1").fetchone()
-        compiled = _compiled_again(connection, files, now)
-        newest = dict(connection.execute("SELECT workflow, version_id FROM workflow_states WHERE version_id IS NOT NULL"))
+        compiled = _compiled_again(connection, files)
+        newest = dict(
+            connection.execute("SELECT workflow, version_id FROM workflow_states WHERE version_id IS NOT NULL")
+        )
         for name, entrance in compiled.entrances.items():
             entrance["version_id"] = newest[name]
-            connection.execute("UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(compiled.programs[name][1]), newest[name]))
+            connection.execute(
+                "UPDATE workflow_versions SET program = ? WHERE id = ?",
+                (json.dumps(compiled.programs[name][1]), newest[name]),
+            )
         older = connection.execute(
             "SELECT v.id, v.workflow, r.files FROM workflow_versions v JOIN releases r ON r.id = v.release_id "
             "WHERE v.id IN (SELECT version_id FROM enrollments WHERE ended_at IS NULL) AND v.release_id != ?",
             (release_id,),
         ).fetchall()
         for version_id, workflow, texts in older:
-            program = _compiled_again(connection, texts, now).programs[workflow][1]
-            connection.execute("UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(program), version_id))
-        runtime = {**compiled.runtime, "entrances": list(compiled.entrances.values()), "late_goals": _late_goals(connection)}
-        connection.execute("UPDATE releases SET runtime = ?, compiler = ? WHERE id = ?", (json.dumps(runtime), COMPILER, release_id))
+            program = _compiled_again(connection, texts).programs[workflow][1]
+            connection.execute(
+                "UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(program), version_id)
+            )
+        runtime = {
+            **compiled.runtime,
+            "entrances": list(compiled.entrances.values()),
+            "late_goals": _late_goals(connection),
+        }
+        connection.execute(
+            "UPDATE releases SET runtime = ?, compiler = ? WHERE id = ?", (json.dumps(runtime), COMPILER, release_id)
+        )
 
 
-def _compiled_again(connection: sqlite3.Connection, files: str, now: int) -> Compiled:
+def _compiled_again(connection: sqlite3.Connection, files: str) -> Compiled:
     from flowctl.project.load import load_texts  # noqa: PLC0415 - reading files is not what an apply of a read project needs
 
     project = load_texts(json.loads(files), Path())
-    compiled = compile_project(connection, project, now)
+    compiled = compile_project(connection, project)
     faults = [*project.errors, *compiled.problems]
     if faults:
         raise ProblemsFound(faults)
@@ -559,7 +676,9 @@ def _judge_segments(connection: sqlite3.Connection, project: Project, compiled: 
         known = connection.execute("SELECT definition, retired_at FROM segments WHERE id = ?", (plan.id,)).fetchone()
         if known != (definition, None):
             judge_in_full(connection, plan, now)
-            connection.execute("UPDATE segments SET definition = ?, retired_at = NULL WHERE id = ?", (definition, plan.id))
+            connection.execute(
+                "UPDATE segments SET definition = ?, retired_at = NULL WHERE id = ?", (definition, plan.id)
+            )
     for segment_id, name in connection.execute("SELECT id, name FROM segments WHERE retired_at IS NULL").fetchall():
         if name not in project.segments:
             connection.execute("DELETE FROM segment_members WHERE segment_id = ?", (segment_id,))

@@ -21,7 +21,14 @@ How = Literal["sent", "resend", "drop"]
 
 
 def enroll(
-    connection: sqlite3.Connection, runtime: Runtime, workflow: str, contacts: Iterable[int], *, step: str | None, force: bool, now: int,
+    connection: sqlite3.Connection,
+    runtime: Runtime,
+    workflow: str,
+    contacts: Iterable[int],
+    *,
+    step: str | None,
+    force: bool,
+    now: int,
     inputs: Mapping[str, Any] | None = None,
 ) -> int:
     """Write entries that the next tick judges as it judges all others; `force` passes the audience. Returns how many.
@@ -115,7 +122,14 @@ def stop(connection: sqlite3.Connection, workflow: str, *, now: int) -> int:
     """
     with transaction(connection):
         _order(connection, workflow, "stopped")
-        return end(connection, "SELECT id, :now FROM enrollments WHERE workflow = :workflow AND ended_at IS NULL", EXITED, "stopped", now, workflow=workflow)
+        return end(
+            connection,
+            "SELECT id, :now FROM enrollments WHERE workflow = :workflow AND ended_at IS NULL",
+            EXITED,
+            "stopped",
+            now,
+            workflow=workflow,
+        )
 
 
 def resume(connection: sqlite3.Connection, workflow: str, *, now: int) -> tuple[str, int]:
@@ -131,7 +145,9 @@ def resume(connection: sqlite3.Connection, workflow: str, *, now: int) -> tuple[
         if by_hand is None and note is None:
             message = f"workflow {workflow} is {state}, and nothing else was ordered by hand"
             raise UsageFailure(message, help="set `state: live` in its file and apply" if state != "live" else "")
-        connection.execute("UPDATE workflow_states SET by_hand = NULL, note = NULL, resumed_at = ? WHERE workflow = ?", (now, workflow))
+        connection.execute(
+            "UPDATE workflow_states SET by_hand = NULL, note = NULL, resumed_at = ? WHERE workflow = ?", (now, workflow)
+        )
         held = connection.execute(
             f"UPDATE outbox SET ready_at = ? WHERE state = {READY} AND ready_at > ? AND reason = 'paused' "
             "AND version_id IN (SELECT id FROM workflow_versions WHERE workflow = ?)",
@@ -147,9 +163,13 @@ def _order(connection: sqlite3.Connection, workflow: str, word: str) -> None:
 
 
 def _state(connection: sqlite3.Connection, workflow: str) -> tuple[str, str | None, str | None]:
-    row = connection.execute("SELECT state, by_hand, note FROM workflow_states WHERE workflow = ?", (workflow,)).fetchone()
+    row = connection.execute(
+        "SELECT state, by_hand, note FROM workflow_states WHERE workflow = ?", (workflow,)
+    ).fetchone()
     if row is None:
-        fault = _unknown("workflow", workflow, [name for (name,) in connection.execute("SELECT workflow FROM workflow_states")])
+        fault = _unknown(
+            "workflow", workflow, [name for (name,) in connection.execute("SELECT workflow FROM workflow_states")]
+        )
         raise fault
     return str(row[0]), row[1], row[2]
 
@@ -165,16 +185,23 @@ def _again(connection: sqlite3.Connection, outbox_id: int, now: int) -> None:
 
 def _row(connection: sqlite3.Connection, key: str, state: int, word: str) -> tuple[int, int, int, int, int]:
     rows = connection.execute(
-        "SELECT id, contact_id, enrollment_id, version_id, pc FROM outbox WHERE key >= ? AND key < ? AND state = ?", (key, key + "g", state)
+        "SELECT id, contact_id, enrollment_id, version_id, pc FROM outbox WHERE key >= ? AND key < ? AND state = ?",
+        (key, key + "g", state),
     ).fetchall()
     if len(rows) != 1:
-        message = f"no message {word} has a key that begins with {key!r}" if not rows else f"{len(rows)} messages {word} have keys that begin with {key!r}"
+        message = (
+            f"no message {word} has a key that begins with {key!r}"
+            if not rows
+            else f"{len(rows)} messages {word} have keys that begin with {key!r}"
+        )
         raise UsageFailure(message, help="`flowctl outbox list` shows the keys")
     found: tuple[int, int, int, int, int] = rows[0]
     return found
 
 
-def _note(connection: sqlite3.Connection, row: tuple[int, int, int, int, int], detail: dict[str, str], now: int) -> None:
+def _note(
+    connection: sqlite3.Connection, row: tuple[int, int, int, int, int], detail: dict[str, str], now: int
+) -> None:
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (row[1], row[2], row[3], row[4], now, KIND["resolved"], json.dumps(detail)),
@@ -185,4 +212,7 @@ def _unknown(what: str, name: str, known: list[str]) -> UsageFailure:
     import difflib  # noqa: PLC0415 - only where somebody slipped
 
     near = difflib.get_close_matches(name, known, 1)
-    return UsageFailure(f"no {what} {name!r}", help=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}")
+    return UsageFailure(
+        f"no {what} {name!r}",
+        help=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}",
+    )

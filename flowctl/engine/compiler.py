@@ -70,14 +70,21 @@ class Compiler:
 
     def probes(self, condition: Condition) -> list[dict[str, Any]]:
         """Who may be judged anew, as JSON."""
-        return [probe.to_json() for probe in condition_probes(condition, self.scope)] if not unsupported(condition, self.scope) else []
+        return (
+            [probe.to_json() for probe in condition_probes(condition, self.scope)]
+            if not unsupported(condition, self.scope)
+            else []
+        )
 
     def values_seen(self, condition: Condition) -> str:
         """SQL of a JSON object: the way taken, and the fields and trigger values the condition looked at."""
         every = list(leaves(condition))
         names = sorted({leaf.field for leaf in every if isinstance(leaf, FieldLeaf)})
         paths = sorted({path for leaf in every if isinstance(leaf, TriggerLeaf) for path in leaf.trigger})
-        pairs = ["'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END", *(f'{literal(name)}, c."{name}"' for name in names)]
+        pairs = [
+            "'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END",
+            *(f'{literal(name)}, c."{name}"' for name in names),
+        ]
         pairs += [f"{literal(f'trigger.{path}')}, json_extract(w.trigger, {json_path(path)})" for path in paths]
         return f"json_object({', '.join(pairs)})"
 
@@ -140,7 +147,11 @@ class Compiler:
     def channel(self, step: SendStep, message: Message, name: str) -> dict[str, Any]:
         """A channel of a send: its number, what makes the contact reachable on it, the address."""
         if name not in self.project.settings.channels:
-            self.refuse(step, f"message `{message.name}` goes by {name}, and flowctl.yaml declares no `channels: {name}:`", "send")
+            self.refuse(
+                step,
+                f"message `{message.name}` goes by {name}, and flowctl.yaml declares no `channels: {name}:`",
+                "send",
+            )
         if name not in message.channels:
             self.refuse(step, f"message `{message.name}` has no {name} variant", "via")
         address = _ADDRESS.get(name)
@@ -158,4 +169,3 @@ class Compiler:
         step = instruction.name or str(instruction.pc)
         digest = hashlib.sha256(f"{instruction.place.path}:{step}".encode()).digest()
         return int.from_bytes(digest[:4], "big") % 2147483646 + 1, int.from_bytes(digest[4:8], "big") % 2147483647
-

@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def contact_values(connection: sqlite3.Connection, contact_id: int, types: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+def contact_values(
+    connection: sqlite3.Connection, contact_id: int, types: Mapping[str, str]
+) -> tuple[dict[str, Any], str | None]:
     """The values by field name, and the contact's zone if it has one of its own."""
-    cursor = connection.execute("SELECT c.*, z.name AS _zone_name FROM contacts c LEFT JOIN zones z ON z.id = c._zone WHERE c.id = ?", (contact_id,))
+    cursor = connection.execute(
+        "SELECT c.*, z.name AS _zone_name FROM contacts c LEFT JOIN zones z ON z.id = c._zone WHERE c.id = ?",
+        (contact_id,),
+    )
     row = cursor.fetchone()
     said = dict(zip((column[0] for column in cursor.description), row, strict=True))
     return typed_values(said, types), said["_zone_name"]

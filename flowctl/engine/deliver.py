@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX = 8  # with the backoff below the last one is two and a half hours after the first
 BACKOFF_MS = 60_000  # doubled at each attempt: 1, 2, 4 … 64 minutes
 PROVIDER_MS = 5 * 60_000  # how long a provider that refuses everything is left alone
-RESEND_MS = 5 * 60_000  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
+RESEND_MS = (
+    5 * 60_000
+)  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
 DOUBTS_MAX = 2
 PASSES_MAX = 20  # a pass that reroutes to another channel makes work for the next one
 
@@ -88,7 +90,10 @@ _CLAIMS = (
 def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
     """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
     with transaction(connection):
-        left = [_claim(row) for row in connection.execute(f"{_CLAIMS} WHERE o.{_OPEN} AND o.state = {TRANSMITTING}").fetchall()]
+        left = [
+            _claim(row)
+            for row in connection.execute(f"{_CLAIMS} WHERE o.{_OPEN} AND o.state = {TRANSMITTING}").fetchall()
+        ]
         again = connection.execute(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {_OPEN} AND state = {CLAIMED}",
             (now,),
@@ -101,7 +106,9 @@ def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
 class Delivery:
     """One tick's delivering. `channels` makes a channel by name when the first message for it is claimed."""
 
-    def __init__(self, store: Store, runtime: Runtime, channels: Callable[[str], Channel], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, channels: Callable[[str], Channel], clock: Callable[[], int]
+    ) -> None:
         self._store = store
         self._connection = store.connection
         self._runtime = runtime
@@ -170,7 +177,11 @@ class Delivery:
             return
         self._give_coupons(claims)
         letters = self._build(claims, refused)
-        leave = self._inline(channel, letters, by_key) if getattr(channel, "inline", False) else self._pooled(name, channel, letters, by_key)
+        leave = (
+            self._inline(channel, letters, by_key)
+            if getattr(channel, "inline", False)
+            else self._pooled(name, channel, letters, by_key)
+        )
         for attempts in leave:
             with transaction(self._connection):
                 for attempt in attempts:
@@ -184,7 +195,9 @@ class Delivery:
             self._release(by_key.values(), now)
         pool = self._pools.get(name)
         if pool and pool.refusal:
-            self._refused(claims, pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000) or PROVIDER_MS, done)
+            self._refused(
+                claims, pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000) or PROVIDER_MS, done
+            )
 
     def _refused(self, claims: list[Claim], reply: str, wait_ms: int, done: Delivered) -> None:
         """A channel takes nothing for now: the others go on."""
@@ -204,7 +217,9 @@ class Delivery:
                 self._keep([attempt.letter for attempt in attempts if not attempt.letter.marketing], by_key)
             yield attempts
 
-    def _pooled(self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[tuple[Attempt, ...]]:
+    def _pooled(
+        self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]
+    ) -> Iterator[tuple[Attempt, ...]]:
         pool = self._pools.get(name) or self._pools.setdefault(name, Pool(channel))
         for round_ in pool.rounds(letters):
             if self.stopped:
@@ -212,7 +227,9 @@ class Delivery:
             if round_.asking:
                 with transaction(self._connection):
                     granted = self._mark([letter.key for letter in round_.asking])
-                    self._keep([letter for letter in round_.asking if letter.key in granted and not letter.marketing], by_key)
+                    self._keep(
+                        [letter for letter in round_.asking if letter.key in granted and not letter.marketing], by_key
+                    )
                 crash.point("transmitting")
                 round_.grant(letter for letter in round_.asking if letter.key in granted)
             if round_.done:
@@ -241,7 +258,9 @@ class Delivery:
         for claim in claims:
             kept = None
             if claim.doubts:
-                kept = self._connection.execute("SELECT letter FROM outbox_letters WHERE outbox_id = ?", (claim.id,)).fetchone()
+                kept = self._connection.execute(
+                    "SELECT letter FROM outbox_letters WHERE outbox_id = ?", (claim.id,)
+                ).fetchone()
             letter = unpacked(kept[0]) if kept else self._letter(claim)
             if isinstance(letter, Refused):
                 refused.append((claim, letter.reason))
@@ -263,7 +282,9 @@ class Delivery:
         if message is None:
             return Refused(reason=f"message {claim.message} is gone")
         contact, zone = contact_values(self._connection, claim.contact_id, self._fields)
-        trigger, data = self._connection.execute("SELECT trigger, data FROM enrollments WHERE id = ?", (claim.enrollment_id,)).fetchone()
+        trigger, data = self._connection.execute(
+            "SELECT trigger, data FROM enrollments WHERE id = ?", (claim.enrollment_id,)
+        ).fetchone()
         saved = json.loads(data) if data else {}
         return self._letters.build(
             message,
@@ -295,7 +316,15 @@ class Delivery:
                 self._fail(claim, receipt.reply, now, done)
                 if receipt.scope == "address":
                     source = f"{claim.channel} {receipt.reply}"[:200]
-                    suppress(self._connection, claim.channel, [claim.recipient], reason="refused", source=source, at=now, now=now)
+                    suppress(
+                        self._connection,
+                        claim.channel,
+                        [claim.recipient],
+                        reason="refused",
+                        source=source,
+                        at=now,
+                        now=now,
+                    )
             case "retry":
                 self._retry(claim, receipt, now, done)
 
@@ -335,7 +364,9 @@ class Delivery:
         if ours and claim.attempts >= ATTEMPTS_MAX:
             self._fail(claim, f"{receipt.reply} ({claim.attempts} attempts)", now, done)
             return
-        wait_ms = int((receipt.retry_after_s or 0) * 1000) or (BACKOFF_MS << max(0, claim.attempts - 1) if ours else PROVIDER_MS)
+        wait_ms = int((receipt.retry_after_s or 0) * 1000) or (
+            BACKOFF_MS << max(0, claim.attempts - 1) if ours else PROVIDER_MS
+        )
         self._connection.execute(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, "
             "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END, reply = ? "
@@ -363,7 +394,9 @@ def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_i
     if message.get("events"):
         from flowctl.store.events import newest  # noqa: PLC0415 - it brings casting, which few ticks need
 
-        said["events"] = {name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()}
+        said["events"] = {
+            name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()
+        }
     return said
 
 
@@ -373,7 +406,9 @@ def packed(letter: Letter) -> str:
 
     said = {name: getattr(letter, name) for name in letter.__slots__ if name != "payload"}
     body = letter.payload
-    return json.dumps({**said, **({"bytes": b64encode(body).decode()} if isinstance(body, bytes) else {"payload": body})})
+    return json.dumps(
+        {**said, **({"bytes": b64encode(body).decode()} if isinstance(body, bytes) else {"payload": body})}
+    )
 
 
 def unpacked(text: str) -> Letter:
@@ -400,7 +435,9 @@ def _doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> 
     connection.execute(
         f"UPDATE outbox SET state = ?, ready_at = ?, counted_at = ?, settled_at = ?, doubts = doubts + 1, reason = 'in_doubt', reply = ? "
         f"WHERE id = ? AND state = {TRANSMITTING}",
-        (READY, now + RESEND_MS, None, None, why, claim.id) if again else (IN_DOUBT, None, claim.counted_at, now, why, claim.id),
+        (READY, now + RESEND_MS, None, None, why, claim.id)
+        if again
+        else (IN_DOUBT, None, claim.counted_at, now, why, claim.id),
     )
     _note(connection, claim, "in_doubt", why, now)
     if not again:

@@ -22,9 +22,7 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
 )
 """
 # By way of a list of ids: joined as it reads, SQLite may make a Bloom filter first, which reads all enrollments.
-_RUNNING = (
-    "arriving w CROSS JOIN enrollments e ON e.id IN (SELECT n.id FROM enrollments n WHERE n.contact_id = w.contact_id AND n.ended_at IS NULL"
-)
+_RUNNING = "arriving w CROSS JOIN enrollments e ON e.id IN (SELECT n.id FROM enrollments n WHERE n.contact_id = w.contact_id AND n.ended_at IS NULL"
 _MINE = "e.contact_id = w.contact_id AND e.workflow = :workflow"
 # Runs that are over by now and were not at the time of the fact; to a fact from outside, one that ends at its very instant is still there.
 _INSIDE = "e.entered_at <= w.at AND (e.ended_at > w.at OR e.ended_at = w.at AND e.entered_at < w.at)"
@@ -45,7 +43,9 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
     entered = consumed = 0
     connection.execute(_CREATE)
     # Of workflows that exclude each other the one of the highest priority is asked first.
-    for workflow in sorted(waiting(connection), key=lambda name: (-entrances[name].priority if name in entrances else 0, name)):
+    for workflow in sorted(
+        waiting(connection), key=lambda name: (-entrances[name].priority if name in entrances else 0, name)
+    ):
         entrance = entrances.get(workflow)
         connection.execute("DELETE FROM arriving")
         key = (entrance.key if entrance else None) or "NULL"
@@ -60,13 +60,17 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
         else:
             _judge(connection, entrance, now)
             rivals = _rivals(runtime, entrance)
-            _yield_to(connection, entrance, now, [rival.workflow for rival in rivals if rival.priority >= entrance.priority])
+            _yield_to(
+                connection, entrance, now, [rival.workflow for rival in rivals if rival.priority >= entrance.priority]
+            )
             entered += _enter(connection, runtime, entrance, now)
         consumed += _consume(connection, workflow)
     return entered, consumed
 
 
-def _verdict(connection: sqlite3.Connection, workflow: str, now: int, verdict: str, where: str, **params: object) -> None:
+def _verdict(
+    connection: sqlite3.Connection, workflow: str, now: int, verdict: str, where: str, **params: object
+) -> None:
     connection.execute(
         f"UPDATE arriving AS w SET verdict = {verdict} WHERE w.verdict IS NULL AND ({where})",
         {"workflow": workflow, "now": now, **params},
@@ -76,11 +80,15 @@ def _verdict(connection: sqlite3.Connection, workflow: str, now: int, verdict: s
 def _judge(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
     """Turn away, in this order: causes used before, outside the active days, outside the audience, inside already, too soon."""
     name = entrance.workflow
-    _verdict(connection, name, now, "'used'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.cause = w.cause)")
+    _verdict(
+        connection, name, now, "'used'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.cause = w.cause)"
+    )
     if entrance.from_at is not None:
         _verdict(connection, name, now, "'inactive'", "w.at < :from_at", from_at=entrance.from_at)
     if entrance.until_at is not None:
-        _verdict(connection, name, now, "'inactive'", "w.at >= :until_at OR :now >= :until_at", until_at=entrance.until_at)
+        _verdict(
+            connection, name, now, "'inactive'", "w.at >= :until_at OR :now >= :until_at", until_at=entrance.until_at
+        )
     if entrance.audience is not None:
         inside = f"EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({entrance.audience}))"
         _verdict(connection, name, now, "'audience'", f"w.forced = 0 AND NOT {inside}")
@@ -88,15 +96,27 @@ def _judge(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None
     if entrance.while_active == "ignore":
         # Who was inside at the time of the fact is turned away, though the run may be over by the time somebody looks.
         was_live = "(e.ended_at IS NULL OR e.entered_at <= w.at AND e.ended_at > w.at)"
-        _verdict(connection, name, now, "'active'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.rkey = w.rkey AND {was_live})")
+        _verdict(
+            connection,
+            name,
+            now,
+            "'active'",
+            f"EXISTS (SELECT 1 FROM enrollments e WHERE {_MINE} AND e.rkey = w.rkey AND {was_live})",
+        )
     # A restart is no exit for `after`, and works with `never` too.
     unless_restarted = f" AND NOT {live}" if entrance.while_active == "restart" else ""
     before = f"{_MINE} AND e.rkey = w.rkey AND e.reason IS NOT 'restarted'"
     over = f"{before} AND e.ended_at IS NOT NULL AND NOT ({_INSIDE})" if entrance.while_active == "parallel" else before
     if entrance.after_ms is None:
-        _verdict(connection, name, now, "'once'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {over}){unless_restarted}")
+        _verdict(
+            connection, name, now, "'once'", f"EXISTS (SELECT 1 FROM enrollments e WHERE {over}){unless_restarted}"
+        )
     else:
-        recent = f"{over} AND e.ended_at + :after > w.at" if entrance.since_exit else f"{before} AND e.entered_at + :after > w.at"
+        recent = (
+            f"{over} AND e.ended_at + :after > w.at"
+            if entrance.since_exit
+            else f"{before} AND e.entered_at + :after > w.at"
+        )
         soon = f"EXISTS (SELECT 1 FROM enrollments e WHERE {recent}){unless_restarted}"
         _verdict(connection, name, now, "'too_soon'", soon, after=entrance.after_ms)
 
@@ -110,9 +130,7 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
         _restart(connection, entrance, now)
     weaker = [rival.workflow for rival in _rivals(runtime, entrance) if rival.priority < entrance.priority]
     if weaker:
-        inside = (
-            f"SELECT e.id, max(w.at, e.entered_at) FROM {_RUNNING} AND n.workflow IN (SELECT value FROM json_each(:weaker))) WHERE w.verdict = 'enter'"
-        )
+        inside = f"SELECT e.id, max(w.at, e.entered_at) FROM {_RUNNING} AND n.workflow IN (SELECT value FROM json_each(:weaker))) WHERE w.verdict = 'enter'"
         end(connection, inside, EXITED, "superseded", now, weaker=json.dumps(weaker))
     steps = runtime.versions[entrance.version_id].steps
     positions = " ".join(f"WHEN '{step}' THEN {pc}" for step, pc in steps.items())
@@ -122,10 +140,16 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
         "INSERT INTO enrollments (contact_id, workflow, version_id, cause, rkey, parallel, trigger, data, entered_at, pc, at, due_at) "
         f"SELECT w.contact_id, :workflow, :version, w.cause, w.rkey, :parallel, w.trigger, w.data, w.at, {begin}, w.at, w.at "
         "FROM arriving w WHERE w.verdict = 'enter' ORDER BY w.contact_id ON CONFLICT (contact_id, workflow, cause) DO NOTHING",
-        {"workflow": entrance.workflow, "version": entrance.version_id, "parallel": int(entrance.while_active == "parallel")},
+        {
+            "workflow": entrance.workflow,
+            "version": entrance.version_id,
+            "parallel": int(entrance.while_active == "parallel"),
+        },
     ).rowcount
     for pc in steps.values():
-        for head in runtime.versions[entrance.version_id].heads_around(pc):  # who enters inside a repeat is in its first turn
+        for head in runtime.versions[entrance.version_id].heads_around(
+            pc
+        ):  # who enters inside a repeat is in its first turn
             connection.execute(
                 "INSERT INTO turns (enrollment_id, pc, turn, started_at) SELECT id, ?, 1, entered_at FROM enrollments WHERE id > ? AND pc = ?",
                 (head, before, pc),
@@ -143,7 +167,9 @@ def _rivals(runtime: Runtime, entrance: Entrance) -> list[Entrance]:
     """The other workflows of its exclusive group."""
     if entrance.group is None:
         return []
-    return [other for other in runtime.entrances if other.group == entrance.group and other.workflow != entrance.workflow]
+    return [
+        other for other in runtime.entrances if other.group == entrance.group and other.workflow != entrance.workflow
+    ]
 
 
 def _yield_to(connection: sqlite3.Connection, entrance: Entrance, now: int, stronger: list[str]) -> None:
@@ -151,13 +177,13 @@ def _yield_to(connection: sqlite3.Connection, entrance: Entrance, now: int, stro
     if stronger:
         inside = "FROM enrollments e WHERE e.contact_id = w.contact_id AND e.ended_at IS NULL AND e.workflow IN (SELECT value FROM json_each(:stronger))"
         verdict = f"'exclusive: ' || (SELECT e.workflow {inside} ORDER BY e.id LIMIT 1)"
-        _verdict(connection, entrance.workflow, now, verdict, f"EXISTS (SELECT 1 {inside})", stronger=json.dumps(stronger))
+        _verdict(
+            connection, entrance.workflow, now, verdict, f"EXISTS (SELECT 1 {inside})", stronger=json.dumps(stronger)
+        )
 
 
 def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> None:
-    old = (
-        f"SELECT e.id, w.at FROM {_RUNNING} AND n.workflow = :workflow AND n.rkey = w.rkey) WHERE w.verdict = 'enter'"
-    )
+    old = f"SELECT e.id, w.at FROM {_RUNNING} AND n.workflow = :workflow AND n.rkey = w.rkey) WHERE w.verdict = 'enter'"
     end(connection, old, EXITED, "restarted", now, workflow=entrance.workflow)
 
 
@@ -168,4 +194,6 @@ def _consume(connection: sqlite3.Connection, workflow: str) -> int:
         "FROM arriving WHERE verdict NOT IN ('enter', 'used')",
         {"workflow": workflow},
     )
-    return connection.execute("DELETE FROM entries WHERE id IN (SELECT id FROM arriving WHERE verdict IS NOT NULL)").rowcount
+    return connection.execute(
+        "DELETE FROM entries WHERE id IN (SELECT id FROM arriving WHERE verdict IS NOT NULL)"
+    ).rowcount

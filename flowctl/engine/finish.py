@@ -38,7 +38,9 @@ def judge_changed(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1:
 def judge_fresh(connection: sqlite3.Connection, runtime: Runtime, after: int, now: int) -> int:
     """The same for the enrollments with an id above `after`; a state goal that holds at entry ends them as `already`."""
     ended = 0
-    versions = [row[0] for row in connection.execute("SELECT DISTINCT version_id FROM enrollments WHERE id > ?", (after,))]
+    versions = [
+        row[0] for row in connection.execute("SELECT DISTINCT version_id FROM enrollments WHERE id > ?", (after,))
+    ]
     for version_id in versions:
         version = runtime.versions[version_id]
         for judged in version.secondary:
@@ -111,14 +113,18 @@ def probes(runtime: Runtime) -> Iterator[Probe]:
             yield from (Probe.from_json(probe) for probe in judged.probes)
 
 
-def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object) -> int:
+def _apply(
+    connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object
+) -> int:
     if judged in version.secondary:
         return _secondary(connection, version, judged, who, now, **params)
     is_goal = judged is version.goal
     named = {"version": version.id, "workflow": version.workflow, "within": judged.within_ms, **params}
     if is_goal:
-        over = "(e.ended_at IS NULL OR coalesce(e.reason, '') NOT IN ('already', 'restarted') AND e.entered_at + :within > :now - 86400000)" if judged.within_ms else (
-            "e.ended_at IS NULL"
+        over = (
+            "(e.ended_at IS NULL OR coalesce(e.reason, '') NOT IN ('already', 'restarted') AND e.entered_at + :within > :now - 86400000)"
+            if judged.within_ms
+            else ("e.ended_at IS NULL")
         )
         open_ = f"e.goal_at IS NULL AND {over}"
     else:
@@ -129,14 +135,22 @@ def _apply(connection: sqlite3.Connection, version: Version, judged: Judged, who
         f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
     )
     in_time = " WHERE x.at IS NOT NULL" + (
-        " AND x.at <= (SELECT e.entered_at + :within FROM enrollments e WHERE e.id = x.eid)" if is_goal and judged.within_ms else ""
+        " AND x.at <= (SELECT e.entered_at + :within FROM enrollments e WHERE e.id = x.eid)"
+        if is_goal and judged.within_ms
+        else ""
     )
     if not _collect(connection, f"SELECT x.eid, x.at FROM ({met}) x{in_time}", now, **named):
         return 0
-    return _met_goal(connection, version, judged, now) if is_goal else _end_collected(connection, EXITED, judged.reason, now)
+    return (
+        _met_goal(connection, version, judged, now)
+        if is_goal
+        else _end_collected(connection, EXITED, judged.reason, now)
+    )
 
 
-def _secondary(connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object) -> int:
+def _secondary(
+    connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object
+) -> int:
     """Record it once an enrollment; it ends nobody."""
     open_ = "e.ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM secondary_goals g WHERE g.enrollment_id = e.id AND g.name = :name)"
     at = judged.at or ":now"
@@ -156,7 +170,9 @@ def _secondary(connection: sqlite3.Connection, version: Version, judged: Judged,
 
 def _met_goal(connection: sqlite3.Connection, version: Version, judged: Judged, now: int) -> int:
     """Record it once; where it ends the journey, end it or go on with `on_goal`."""
-    connection.execute("UPDATE enrollments SET goal_at = x.at FROM ending x WHERE id = x.eid AND id IN (SELECT eid FROM ending)")
+    connection.execute(
+        "UPDATE enrollments SET goal_at = x.at FROM ending x WHERE id = x.eid AND id IN (SELECT eid FROM ending)"
+    )
     active = "SELECT x.eid, x.at FROM ending x WHERE EXISTS (SELECT 1 FROM enrollments e WHERE e.id = x.eid AND e.ended_at IS NULL)"
     if judged.ends and version.on_goal is None:
         _journal(connection, "goal", "goal", ended=True)
@@ -199,7 +215,9 @@ def _collect(connection: sqlite3.Connection, rows: str, now: int, **params: obje
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS ending (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS ended (eid INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
     connection.execute("DELETE FROM ended")
-    connection.execute(f"INSERT INTO ended SELECT * FROM ({rows}) WHERE true ON CONFLICT (eid) DO NOTHING", {"now": now, **params})
+    connection.execute(
+        f"INSERT INTO ended SELECT * FROM ({rows}) WHERE true ON CONFLICT (eid) DO NOTHING", {"now": now, **params}
+    )
     connection.execute("DELETE FROM ending")
     return connection.execute("INSERT INTO ending SELECT * FROM ended").rowcount
 

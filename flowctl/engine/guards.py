@@ -37,7 +37,9 @@ def watch(connection: sqlite3.Connection, runtime: Runtime, now: int) -> dict[st
         return {}
     found: dict[str, str] = {}
     for (workflow,) in connection.execute(_TIRED).fetchall():
-        row = connection.execute("SELECT by_hand, note, coalesce(resumed_at, 0) FROM workflow_states WHERE workflow = ?", (workflow,)).fetchone()
+        row = connection.execute(
+            "SELECT by_hand, note, coalesce(resumed_at, 0) FROM workflow_states WHERE workflow = ?", (workflow,)
+        ).fetchone()
         if row is None or row[0] == "paused" or row[1] is not None:
             continue
         for guard in guards.get(workflow, ()):
@@ -60,10 +62,13 @@ def _tripped(connection: sqlite3.Connection, workflow: str, guard: Mapping[str, 
     return ""
 
 
-def _trip(connection: sqlite3.Connection, runtime: Runtime, workflow: str, guard: Mapping[str, Any], what: str, now: int) -> None:
+def _trip(
+    connection: sqlite3.Connection, runtime: Runtime, workflow: str, guard: Mapping[str, Any], what: str, now: int
+) -> None:
     pause = guard["then"] == "pause"
     connection.execute(
-        "UPDATE workflow_states SET by_hand = CASE WHEN ? THEN 'paused' ELSE by_hand END, note = ? WHERE workflow = ?", (pause, what, workflow)
+        "UPDATE workflow_states SET by_hand = CASE WHEN ? THEN 'paused' ELSE by_hand END, note = ? WHERE workflow = ?",
+        (pause, what, workflow),
     )
     if pause:
         runtime.states[workflow] = (runtime.states[workflow][0], True)
@@ -77,5 +82,11 @@ def _trip(connection: sqlite3.Connection, runtime: Runtime, workflow: str, guard
             "SELECT o.contact_id, o.enrollment_id, o.version_id, o.pc, :now, :team, :recipient, :text, :now FROM fact_statuses f "
             "JOIN outbox o ON o.id = f.outbox_id JOIN workflow_versions v ON v.id = o.version_id "
             "WHERE v.workflow = :workflow AND f.status >= 5 ORDER BY f.id DESC LIMIT 1 ON CONFLICT (enrollment_id, pc, at) DO NOTHING",
-            {"now": now, "team": team, "recipient": recipient, "text": f"Workflow {workflow} {done}: {what}", "workflow": workflow},
+            {
+                "now": now,
+                "team": team,
+                "recipient": recipient,
+                "text": f"Workflow {workflow} {done}: {what}",
+                "workflow": workflow,
+            },
         )

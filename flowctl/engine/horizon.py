@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from flowctl.engine.segments import Probe
 
 NEVER = 1 << 62
-_SLOT_MS = 60_000  # local hours are looked at every minute: which of them matter is only known to the compiled condition
+_SLOT_MS = (
+    60_000  # local hours are looked at every minute: which of them matter is only known to the compiled condition
+)
 
 
 class Horizon:
@@ -48,7 +50,9 @@ class Horizon:
     def _candidates(self, after: int) -> Iterator[int]:
         yield from self._firsts(after)
         for type_id, edge in self._windows:
-            yield from self._first(f"SELECT min(at) + {edge} FROM events WHERE type = {type_id} AND at > {after - edge}")
+            yield from self._first(
+                f"SELECT min(at) + {edge} FROM events WHERE type = {type_id} AND at > {after - edge}"
+            )
         for edge in self._statuses:
             yield from self._first(
                 f"SELECT min((SELECT min(m.at) FROM message_events m WHERE m.message = n.id AND m.status = s.value AND m.at > {after - edge})) "
@@ -72,7 +76,12 @@ class Horizon:
         yield from self._first(
             f"SELECT min((SELECT min(e.at) FROM events e WHERE e.type = t.id AND e.at > {after})) FROM event_types t"
         )
-        for table, name, at in (("contact_changes", "changes", "at"), ("message_events", "statuses", "at"), ("records", "records", "at"), ("contacts", "contacts", "created_at")):
+        for table, name, at in (
+            ("contact_changes", "changes", "at"),
+            ("message_events", "statuses", "at"),
+            ("records", "records", "at"),
+            ("contacts", "contacts", "created_at"),
+        ):
             yield from self._first(
                 f"SELECT min({at}) FROM {table} WHERE id > coalesce((SELECT value FROM cursors WHERE name = '{name}'), 0) AND +{at} > {after}"
             )
@@ -101,4 +110,8 @@ class Horizon:
         """When a time of day comes next, in each zone."""
         for _, name in zones(self._connection):
             day = datetime.fromtimestamp(after / 1000, UTC).astimezone(ZoneInfo(name)).date() - timedelta(days=1)
-            yield min(at for ahead in range(4) if (at := instant(datetime.combine(day + timedelta(days=ahead), clock), name)) > after)
+            yield min(
+                at
+                for ahead in range(4)
+                if (at := instant(datetime.combine(day + timedelta(days=ahead), clock), name)) > after
+            )

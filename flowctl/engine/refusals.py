@@ -43,7 +43,9 @@ def _of_settings(project: Project) -> Iterator[Problem]:
         if channel.adapter not in ADAPTERS:
             known = ", ".join(sorted(ADAPTERS))
             message = f"channel {name}: there is no adapter `{channel.adapter}` yet; there are {known}"
-            yield Problem(code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP)
+            yield Problem(
+                code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP
+            )
 
 
 def _of_messages(project: Project) -> Iterator[Problem]:

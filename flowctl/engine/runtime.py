@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from flowctl.engine.segments import SegmentPlan
 
-COMPILER = 1  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
+COMPILER = (
+    1  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
+)
 ACTIVE, COMPLETED, EXITED, FAILED, GOAL = range(5)
 READY, CLAIMED, TRANSMITTING, SENT, REFUSED, IN_DOUBT, SKIPPED, CANCELLED = range(8)
 KIND = {
@@ -92,7 +94,9 @@ class Version:
 
     def heads_around(self, pc: int) -> list[int]:
         """The heads of the repeats that a position stands in; a repeat lies between its head and its `again`."""
-        agains = [(said["targets"]["next"], again) for again, said in enumerate(self.instructions) if said["op"] == "again"]
+        agains = [
+            (said["targets"]["next"], again) for again, said in enumerate(self.instructions) if said["op"] == "again"
+        ]
         return [head for head, again in agains if head < pc <= again]
 
 
@@ -127,7 +131,9 @@ class Experiment:
 
     arms: Mapping[str, str] = field(default_factory=dict)
     visited: set[tuple[int, int]] = field(default_factory=set)
-    fetches: Mapping[str, Any] = field(default_factory=dict)  # service → its answer instead of the sample; None: it fails
+    fetches: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # service → its answer instead of the sample; None: it fails
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,9 @@ def _name(rule: Rule) -> str:
 
 
 def _tier_sql(name: str, tiers: list[tuple[float, str]]) -> str:
-    cases = " ".join(f"WHEN c.{identifier(name)} >= {literal(points)} THEN {literal(tier)}" for points, tier in reversed(tiers))
+    cases = " ".join(
+        f"WHEN c.{identifier(name)} >= {literal(points)} THEN {literal(tier)}" for points, tier in reversed(tiers)
+    )
     return f"CASE {cases} END"
 
 
@@ -77,13 +79,21 @@ def _facts(rule: Rule, score: Score, compiler: Compiler) -> str | None:
             if when.link is not None:
                 asked.append(f"f.link = {literal(when.link)}")
             if when.count is not None:
-                asked.append(_then(message_sql(when.model_copy(update={"since": when.since or "ever"}), Frame(scope=scope), negated=False)))
+                asked.append(
+                    _then(
+                        message_sql(
+                            when.model_copy(update={"since": when.since or "ever"}), Frame(scope=scope), negated=False
+                        )
+                    )
+                )
             return _select("status", "fact_statuses f", asked)
         case SurveyLeaf():
             return _of_survey(when, compiler)
         case FieldLeaf():
             if when.field in (score.name, f"{score.name}_tier"):
-                compiler.refuse(when, f"a rule of `{score.name}` cannot follow `{when.field}`: it would feed itself", "field")
+                compiler.refuse(
+                    when, f"a rule of `{score.name}` cannot follow `{when.field}`: it would feed itself", "field"
+                )
                 return None
             return _select("change", "fact_changes f", _of_field(when, scope))
         case Enters():
@@ -130,7 +140,10 @@ def _of_survey(when: SurveyLeaf, compiler: Compiler) -> str | None:
     if when.state == "sent":
         numbers = ", ".join(map(str, compiler.scope.survey_messages.get(when.survey, ()))) or "NULL"
         return _select("status", "fact_statuses f", [f"f.status = {STATUSES['sent']}", f"f.message IN ({numbers})"])
-    asked = [f"s.survey = {literal(when.survey)}", "s.answers IS NULL" if when.state == "opened" else "s.answers IS NOT NULL"]
+    asked = [
+        f"s.survey = {literal(when.survey)}",
+        "s.answers IS NULL" if when.state == "opened" else "s.answers IS NOT NULL",
+    ]
     if when.answer is not None:
         asked.append(_then(survey.answer_sql(when, frame)))
     return _select("event", "fact_events f JOIN survey_answers s ON s.id = f.id", asked)

@@ -30,7 +30,9 @@ class Scoring:
         for score in self.scores:
             if score["tier"]:
                 self._tier(score, "SELECT id AS contact_id, at FROM fact_contacts", noted=False)
-                written += self._tier(score, "SELECT contact_id, max(at) AS at FROM fact_changes WHERE field = :score GROUP BY contact_id")
+                written += self._tier(
+                    score, "SELECT contact_id, max(at) AS at FROM fact_changes WHERE field = :score GROUP BY contact_id"
+                )
         return written
 
     def score(self) -> int:
@@ -50,7 +52,11 @@ class Scoring:
         points = f"SELECT contact_id, sum(points) AS points, max(at) AS at FROM score_ledger WHERE id > {last} AND score = :score GROUP BY +contact_id"
         column = f"c.{quoted(name)}"
         value = bounded(score, f"coalesce({column}, {score['default']!r}) + x.points")
-        written = self._change(score, name, f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x CROSS JOIN contacts c ON c.id = x.contact_id")
+        written = self._change(
+            score,
+            name,
+            f"SELECT c.id, {column}, {value}, x.at FROM ({points}) x CROSS JOIN contacts c ON c.id = x.contact_id",
+        )
         if score["tier"]:
             written += self._tier(score, f"SELECT contact_id, at FROM ({points})")
         return written
@@ -78,7 +84,9 @@ class Scoring:
     def _admit(self, params: Mapping[str, Any]) -> int:
         """Drop what the limit leaves no room for, then take the first fact of each contact; returns how many were taken."""
         near = "l.contact_id = scoring.contact_id AND l.score = :score AND l.rule = :rule AND abs(l.at - scoring.at) < :window"
-        self.connection.execute(f"DELETE FROM scoring WHERE (SELECT count(*) FROM score_ledger l WHERE {near}) >= :count", params)
+        self.connection.execute(
+            f"DELETE FROM scoring WHERE (SELECT count(*) FROM score_ledger l WHERE {near}) >= :count", params
+        )
         taken: int = self.connection.execute(
             "INSERT INTO score_ledger (contact_id, score, rule, points, at, cause) SELECT contact_id, :score, :rule, :points, at, cause "
             "FROM scoring WHERE id IN (SELECT min(id) FROM scoring GROUP BY contact_id)",
@@ -123,7 +131,12 @@ def bounded(score: Mapping[str, Any], value: str) -> str:
 def begin(connection: sqlite3.Connection, scores: Sequence[Mapping[str, Any]], now: int) -> None:
     """At apply: from `now` (UTC ms) on facts count for a score that is new; tiers are set for everybody, which is no change of a field."""
     for score in scores:
-        connection.execute("INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (f"score:{score['name']}", now))
+        connection.execute(
+            "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+            (f"score:{score['name']}", now),
+        )
         if score["tier"]:
             column = quoted(f"{score['name']}_tier")
-            connection.execute(f"UPDATE contacts AS c SET {column} = {score['tier']} WHERE {column} IS NOT {score['tier']}")
+            connection.execute(
+                f"UPDATE contacts AS c SET {column} = {score['tier']} WHERE {column} IS NOT {score['tier']}"
+            )

@@ -44,7 +44,18 @@ Snapshot = dict[str, Any]
 ByLanguage = dict[str, str]
 ANY_LANGUAGE = "*"
 NAMES = frozenset(
-    {"contact", "trigger", "data", "input", "now", "unsubscribe_url", "preferences_url", "events", "survey_url", "coupon"}
+    {
+        "contact",
+        "trigger",
+        "data",
+        "input",
+        "now",
+        "unsubscribe_url",
+        "preferences_url",
+        "events",
+        "survey_url",
+        "coupon",
+    }
 )
 # What is fetched before a template runs, so that it must be said in so many words: the call → an example of it.
 _CALLS = {"survey_url": 'survey_url("nps")', "coupon": 'coupon("WELCOME10")', "events": 'events.last("page_viewed", 5)'}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from flowctl import crash
@@ -84,7 +84,7 @@ def tick(
     from flowctl.engine.adapters import channel_maker  # noqa: PLC0415 - only where none are handed in
 
     with exclusive(store):
-        _recompile(store.connection, clock() if clock else now or 0)
+        _recompile(store.connection)
         runtime = load(store.connection)
         if runtime is None:
             message = "nothing was applied to this store yet"
@@ -102,13 +102,13 @@ def _folder(store: Store) -> Path:
     return store.path.parent if store.path else Path()
 
 
-def _recompile(connection: sqlite3.Connection, now: int) -> None:
+def _recompile(connection: sqlite3.Connection) -> None:
     """After an upgrade of flowctl, make what it compiled before anew; else one small look."""
     row = connection.execute("SELECT compiler FROM releases ORDER BY id DESC LIMIT 1").fetchone()
     if row is not None and row[0] != COMPILER:
         from flowctl.engine.apply import recompile  # noqa: PLC0415 - models and YAML, which a tick does without
 
-        recompile(connection, now)
+        recompile(connection)
 
 
 class _Tick:
@@ -219,7 +219,9 @@ class _Tick:
             if facts.statuses:
                 self._report.guarded |= watch(connection, self._runtime, end)
             transitions_from = _cursor(connection, "transitions")
-            scoring = Scoring(connection=connection, scores=self._runtime.said["scores"], t1=end, transitions_from=transitions_from)
+            scoring = Scoring(
+                connection=connection, scores=self._runtime.said["scores"], t1=end, transitions_from=transitions_from
+            )
             scored = scoring.follow() if facts.any else 0
             moved = observe(connection, self._segments, start, end)
             scored += scoring.score() if facts.any or moved else 0
@@ -227,7 +229,9 @@ class _Tick:
             self._report.ended += judge_changed(connection, self._runtime, start, end)
             wake(connection, self._runtime, start, end)
             (events_to,) = connection.execute("SELECT value FROM fact_cursors WHERE name = 'events'").fetchone()
-            self._collect(Look(connection=connection, t0=start, t1=end, events_to=events_to, transitions_from=transitions_from))
+            self._collect(
+                Look(connection=connection, t0=start, t1=end, events_to=events_to, transitions_from=transitions_from)
+            )
             advance_cursors(connection)
             connection.execute("UPDATE cursors SET value = max(value, ?) WHERE name = 'tick'", (end,))
             if not (facts.more or scored or connection.execute(_UNFINISHED, (end,)).fetchone()[0]):
@@ -240,7 +244,8 @@ class _Tick:
         if _cursor(self._connection, "finished") < end:
             with transaction(self._connection):
                 self._connection.execute(
-                    "INSERT INTO cursors (name, value) VALUES ('finished', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (end,)
+                    "INSERT INTO cursors (name, value) VALUES ('finished', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (end,),
                 )
 
     def _collect(self, look: Look) -> None:

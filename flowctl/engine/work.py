@@ -103,9 +103,21 @@ class Batch:
 
     def anyone(self, version: Version, pc: int) -> bool:
         """Whether somebody runs at the position in hand."""
-        return self.connection.execute(f"SELECT 1 FROM work w WHERE {HERE} LIMIT 1", self.here(version, pc)).fetchone() is not None
+        return (
+            self.connection.execute(f"SELECT 1 FROM work w WHERE {HERE} LIMIT 1", self.here(version, pc)).fetchone()
+            is not None
+        )
 
-    def note(self, version: Version, pc: int, kind: str, detail: str = "NULL", source: str = "work w", where: str = "", **params: object) -> None:
+    def note(
+        self,
+        version: Version,
+        pc: int,
+        kind: str,
+        detail: str = "NULL",
+        source: str = "work w",
+        where: str = "",
+        **params: object,
+    ) -> None:
         """Journal what the rows at a position did; `detail` is SQL over `source`, which must yield `w`."""
         self.execute(
             f"INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
@@ -139,7 +151,14 @@ class Batch:
     def end(self, version: Version, pc: int, state: int, reason: str | None, where: str = "") -> int:
         """End the running rows at a position; one whose goal was met ends as goal."""
         kind = {COMPLETED: "completed", EXITED: "exited", FAILED: "failed", GOAL: "goal"}[state]
-        self.note(version, pc, kind, "CASE WHEN :reason IS NOT NULL THEN json_object('reason', :reason) END", where=where, reason=reason)
+        self.note(
+            version,
+            pc,
+            kind,
+            "CASE WHEN :reason IS NOT NULL THEN json_object('reason', :reason) END",
+            where=where,
+            reason=reason,
+        )
         return self.execute(
             f"UPDATE work AS w SET parked = 2, state = CASE WHEN w.goal_at IS NOT NULL AND {state} = {COMPLETED} THEN {GOAL} ELSE {state} END, "
             "reason = CASE WHEN w.goal_at IS NOT NULL THEN coalesce(:reason, 'goal') ELSE :reason END "
@@ -161,8 +180,13 @@ class Batch:
         self.connection.execute("DELETE FROM posts")
         self.connection.executemany(
             "INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(*where, post.message, post.marketing, post.priority, recipients.index(post.recipient)) for where, post in self.posts.items()],
+            [
+                (*where, post.message, post.marketing, post.priority, recipients.index(post.recipient))
+                for where, post in self.posts.items()
+            ],
         )
         cases = " ".join(f"WHEN {number} THEN {recipient}" for number, recipient in enumerate(recipients))
-        self.connection.execute(POST.format(recipient=f"CASE p.address {cases} END" if len(recipients) > 1 else recipients[0]))
+        self.connection.execute(
+            POST.format(recipient=f"CASE p.address {cases} END" if len(recipients) > 1 else recipients[0])
+        )
         self.sends += self.connection.execute(NOTE_POSTS).rowcount

@@ -68,7 +68,13 @@ class Duration:
     def __str__(self) -> str:
         sign = "-" if (self.months, self.days, self.ms) < (0, 0, 0) else ""
         ms = abs(self.ms)
-        parts = [(abs(self.months), "mo"), (abs(self.days), "d"), (ms // 3_600_000, "h"), (ms // 60_000 % 60, "m"), (ms / 1000 % 60, "s")]
+        parts = [
+            (abs(self.months), "mo"),
+            (abs(self.days), "d"),
+            (ms // 3_600_000, "h"),
+            (ms // 60_000 % 60, "m"),
+            (ms / 1000 % 60, "s"),
+        ]
         return sign + ("".join(f"{n:g}{unit}" for n, unit in parts if n) or "0s")
 
     @classmethod
@@ -79,8 +85,14 @@ class Duration:
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "examples": ["30m", "2h", "3d", "2 weeks"], "description": "a duration: 30m, 2h, 1h30, 3d, 2 weeks"}
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {
+            "type": "string",
+            "examples": ["30m", "2h", "3d", "2 weeks"],
+            "description": "a duration: 30m, 2h, 1h30, 3d, 2 weeks",
+        }
 
 
 def parse(value: object) -> Duration:
@@ -120,13 +132,17 @@ def _spoken(text: str, value: str) -> Duration | None:
     if not text:
         return None
     for match in _PART.finditer(text):
-        if text[position : match.start()].strip(" ,") or (match.start() == position and position and match[2] is None and last != "h"):
+        if text[position : match.start()].strip(" ,") or (
+            match.start() == position and position and match[2] is None and last != "h"
+        ):
             return None
         position = match.end()
         number = float(match[1].replace(",", "."))
         unit = _UNITS.get(match[2] or ("m" if last == "h" else ""))
         if unit is None:
-            raise NotADuration(_advice(value, f"`{match[2]}` is no unit of time" if match[2] else "the unit is missing"))
+            raise NotADuration(
+                _advice(value, f"`{match[2]}` is no unit of time" if match[2] else "the unit is missing")
+            )
         last = unit
         match unit:
             case "mo":

@@ -32,7 +32,9 @@ def _point(value: Any) -> Any:
 Point = Annotated[
     tuple[float, float],
     BeforeValidator(_point),
-    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2, "examples": [[48.8566, 2.3522]]}),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2, "examples": [[48.8566, 2.3522]]}
+    ),
 ]
 Metres = Annotated[float, BeforeValidator(_metres), WithJsonSchema({"type": "string", "examples": ["300m"]})]
 

@@ -13,8 +13,12 @@ from flowctl.language.values import From
 
 ByLanguage = Annotated[
     dict[str, str],
-    BeforeValidator(lambda value: {"*": value} if isinstance(value, str) else value, json_schema_input_type=dict[str, str] | str),
-    Field(description="a text, or one a language: {fr: …, en: …}", examples=["Hello", {"fr": "Bonjour", "en": "Hello"}]),
+    BeforeValidator(
+        lambda value: {"*": value} if isinstance(value, str) else value, json_schema_input_type=dict[str, str] | str
+    ),
+    Field(
+        description="a text, or one a language: {fr: …, en: …}", examples=["Hello", {"fr": "Bonjour", "en": "Hello"}]
+    ),
 ]
 """Texts by language; a text that serves all stands under `*`."""
 

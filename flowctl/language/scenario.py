@@ -21,7 +21,10 @@ from flowctl.language.model import (
 )
 from flowctl.language.times import LocalMoment
 
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=list[str] | str)]
+Names = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=list[str] | str),
+]
 
 
 class Past(Model):
@@ -55,7 +58,20 @@ class Fact(Model):
 
     @model_validator(mode="after")
     def _one_fact(self) -> Self:
-        kinds = ("event", "opened", "clicked", "bounced", "delivered", "dismissed", "survey", "set", "unsubscribe", "enroll", "task", "position")
+        kinds = (
+            "event",
+            "opened",
+            "clicked",
+            "bounced",
+            "delivered",
+            "dismissed",
+            "survey",
+            "set",
+            "unsubscribe",
+            "enroll",
+            "task",
+            "position",
+        )
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             message = f"one line of a timeline is one fact: {', '.join(kinds)}"
             raise ValueError(message)
@@ -79,7 +95,9 @@ class Expectation(Model):
 
     at: Duration | LocalMoment | None = None
     until: Duration | LocalMoment | None = None
-    sends: list[Annotated[ExpectedSend, BeforeValidator(_send, json_schema_input_type=ExpectedSend | str)]] | None = None
+    sends: list[Annotated[ExpectedSend, BeforeValidator(_send, json_schema_input_type=ExpectedSend | str)]] | None = (
+        None
+    )
     exit: str | None = None
     enrolled: StrictBool | StrictInt | dict[WorkflowName, StrictBool | StrictInt] | None = None
     notifies: list[Any] | None = None

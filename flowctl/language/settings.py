@@ -203,7 +203,9 @@ def _hours_kind(value: Any) -> str:
 
 QuietHours = dict[
     Channel,
-    Annotated[Annotated[Hours, Tag("hours")] | Annotated[dict[str, Hours], Tag("countries")], Discriminator(_hours_kind)],
+    Annotated[
+        Annotated[Hours, Tag("hours")] | Annotated[dict[str, Hours], Tag("countries")], Discriminator(_hours_kind)
+    ],
 ]
 
 
@@ -242,7 +244,9 @@ class Settings(Model):
     languages: Annotated[list[str], Field(min_length=1)] = ["en"]
     country: str | None = None
     contacts: Contacts = Contacts()
-    events: dict[SnakeCase, Annotated[EventDeclaration, BeforeValidator(_event, json_schema_input_type=EventDeclaration | None)]] = {}
+    events: dict[
+        SnakeCase, Annotated[EventDeclaration, BeforeValidator(_event, json_schema_input_type=EventDeclaration | None)]
+    ] = {}
     records: dict[SnakeCase, RecordDeclaration] = {}
     senders: dict[str, Sender] = {}
     channels: dict[Channel, ChannelSettings] = {}
@@ -267,5 +271,7 @@ class Settings(Model):
     @property
     def event_properties(self) -> dict[str, dict[str, FieldType]]:
         """Every event, built in or declared, with its properties' types."""
-        declared = {name: {prop: said.type for prop, said in event.properties.items()} for name, event in self.events.items()}
+        declared = {
+            name: {prop: said.type for prop, said in event.properties.items()} for name, event in self.events.items()
+        }
         return {**BUILT_IN_EVENTS, **declared}

@@ -57,17 +57,29 @@ def _zone(value: object) -> str:
     try:
         ZoneInfo(value if isinstance(value, str) else "")
     except (KeyError, ValueError, OSError):
-        near = sorted(zone for zone in available_timezones() if zone.rpartition("/")[2].lower() == str(value).lower() and "/" in zone)
+        near = sorted(
+            zone
+            for zone in available_timezones()
+            if zone.rpartition("/")[2].lower() == str(value).lower() and "/" in zone
+        )
         message = f"{value!r} is no time zone; write it like {near[0] if near else 'Europe/Paris'}"
         raise ValueError(message) from None
     return str(value)
 
 
-LocalTime = Annotated[time, BeforeValidator(_local_time), WithJsonSchema({"type": "string", "pattern": _TIME.pattern, "examples": ["09:00"]})]
+LocalTime = Annotated[
+    time,
+    BeforeValidator(_local_time),
+    WithJsonSchema({"type": "string", "pattern": _TIME.pattern, "examples": ["09:00"]}),
+]
 """A wall-clock time of day, without zone."""
-LocalMoment = Annotated[datetime, BeforeValidator(_local_moment), WithJsonSchema({"type": "string", "examples": ["2026-12-24T09:00"]})]
+LocalMoment = Annotated[
+    datetime, BeforeValidator(_local_moment), WithJsonSchema({"type": "string", "examples": ["2026-12-24T09:00"]})
+]
 """A wall-clock date and time, without zone: which zone is the context's."""
-LocalDate = Annotated[date, BeforeValidator(_local_date), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-12-24"]})]
+LocalDate = Annotated[
+    date, BeforeValidator(_local_date), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-12-24"]})
+]
 Zone = Annotated[str, BeforeValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Europe/Paris"]})]
 """An IANA zone name."""
 
@@ -88,7 +100,9 @@ def _days(value: object) -> tuple[str, ...]:
 Days = Annotated[
     tuple[str, ...],
     BeforeValidator(_days),
-    WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "array", "items": {"enum": list(DAYS)}}], "examples": ["mon-fri"]}),
+    WithJsonSchema(
+        {"oneOf": [{"type": "string"}, {"type": "array", "items": {"enum": list(DAYS)}}], "examples": ["mon-fri"]}
+    ),
 ]
 """Days of the week, in order from mon."""
 
@@ -134,5 +148,7 @@ class Rate:
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         return {"type": "string", "pattern": r"^\d+ per .+$", "examples": ["3 per 7d"]}

@@ -10,7 +10,11 @@ from flowctl.language.durations import Duration, Span
 from flowctl.language.model import Model
 
 Literal = StrictBool | StrictInt | StrictFloat | StrictStr
-Source = Annotated[str, StringConstraints(pattern=r"^(now|(trigger|contact|data|input)(\.[A-Za-z0-9_]+)+)$"), Field(examples=["contact.due_date", "trigger.cart_id", "now"])]
+Source = Annotated[
+    str,
+    StringConstraints(pattern=r"^(now|(trigger|contact|data|input)(\.[A-Za-z0-9_]+)+)$"),
+    Field(examples=["contact.due_date", "trigger.cart_id", "now"]),
+]
 Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
@@ -66,7 +70,9 @@ ATTRIBUTE_OF = {"is": "is_", "in": "in_"}
 
 
 def _where_kind(value: Any) -> str:
-    return "comparison" if isinstance(value, Comparison) or (isinstance(value, dict) and "from" not in value) else "value"
+    return (
+        "comparison" if isinstance(value, Comparison) or (isinstance(value, dict) and "from" not in value) else "value"
+    )
 
 
 Asked = Annotated[Annotated[Value, Tag("value")] | Annotated[Comparison, Tag("comparison")], Discriminator(_where_kind)]

@@ -16,7 +16,16 @@ from flowctl.language.times import LocalDate, Zone
 from flowctl.language.triggers import ManualTrigger, MomentTrigger, ScheduleTrigger, Trigger
 from flowctl.language.values import Source
 
-Type = Literal["follow-up", "activation", "nurturing", "lifecycle", "attribution", "record-creation", "internal-alert", "transactional"]
+Type = Literal[
+    "follow-up",
+    "activation",
+    "nurturing",
+    "lifecycle",
+    "attribution",
+    "record-creation",
+    "internal-alert",
+    "transactional",
+]
 InputType = Literal["text", "number", "integer", "boolean", "date", "datetime"]
 State = Literal["draft", "live", "paused", "draining"]
 DEFAULT_PRIORITY = 50
@@ -110,11 +119,15 @@ class Workflow(Model):
     audience: Condition | None = None
     leave_when_outside: StrictBool = False
     reentry: Reentry = Reentry()
-    exit_when: Annotated[list[Condition], BeforeValidator(_conditions, json_schema_input_type=list[Condition] | Condition)] = []
+    exit_when: Annotated[
+        list[Condition], BeforeValidator(_conditions, json_schema_input_type=list[Condition] | Condition)
+    ] = []
     exclusive_group: str | None = None
     priority: Annotated[StrictInt, Field(ge=0, le=100)] = DEFAULT_PRIORITY
     active: Active | None = None
-    inputs: Annotated[dict[str, Input], BeforeValidator(_inputs, json_schema_input_type=dict[str, Input | InputType] | list[str])] = {}
+    inputs: Annotated[
+        dict[str, Input], BeforeValidator(_inputs, json_schema_input_type=dict[str, Input | InputType] | list[str])
+    ] = {}
     holdout: StrictBool = True
     guards: list[Guard] = []
     move: dict[str, StepName] = {}
@@ -145,5 +158,3 @@ class Workflow(Model):
     def is_manual(self) -> bool:
         """Whether only `enroll` and `start` put people in."""
         return all(isinstance(trigger, ManualTrigger) for trigger in self.triggers)
-
-

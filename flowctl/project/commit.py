@@ -39,8 +39,8 @@ def commit_of(project: Project) -> Commit:
 
 def _git(project: Project, *words: str) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-            ["git", "-C", str(project.root), *words],  # noqa: S607 - git is wherever the user has it
+        done = subprocess.run(
+            ["git", "-C", str(project.root), *words],
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,

@@ -57,7 +57,9 @@ def check(project: Project, exists: Callable[[str], bool]) -> Iterator[Problem]:
             yield from checks.resource(resource)
 
 
-def check_partial(project: Project, partial: Iterable[tuple[str, Any]], exists: Callable[[str], bool]) -> Iterator[Problem]:
+def check_partial(
+    project: Project, partial: Iterable[tuple[str, Any]], exists: Callable[[str], bool]
+) -> Iterator[Problem]:
     """REF001 in what is left of unsound resources, so that all faults show at once; steps are not asked for: some were cut out."""
     from flowctl.project.scope import Checks  # noqa: PLC0415 - loaded only where it is needed
 

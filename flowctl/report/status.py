@@ -54,7 +54,9 @@ def status(store: Store, *, now: int) -> Status:
     paused = connection.execute(
         "SELECT workflow FROM workflow_states WHERE state = 'paused' OR by_hand IN ('paused', 'stopped') ORDER BY 1"
     )
-    guarded = connection.execute("SELECT workflow, note FROM workflow_states WHERE note IS NOT NULL ORDER BY 1").fetchall()
+    guarded = connection.execute(
+        "SELECT workflow, note FROM workflow_states WHERE note IS NOT NULL ORDER BY 1"
+    ).fetchall()
     return Status(
         commit=release[0] if release else None,
         applied_at=release[1] if release else None,

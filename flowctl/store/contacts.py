@@ -253,13 +253,19 @@ def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
             contact_id,
         ),
         "scores": _rows(
-            connection, "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id", contact_id
+            connection,
+            "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id",
+            contact_id,
         ),
         "survey_answers": _rows(
-            connection, "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id", contact_id
+            connection,
+            "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id",
+            contact_id,
         ),
         "coupons": _rows(
-            connection, "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id", contact_id
+            connection,
+            "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id",
+            contact_id,
         ),
         "records": _rows(
             connection,
@@ -272,13 +278,17 @@ def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
             contact_id,
         ),
         "notices": _rows(
-            connection, "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id", contact_id
+            connection,
+            "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id",
+            contact_id,
         ),
         "fetches": _rows(
             connection, "SELECT service, path, at, reason FROM fetches WHERE contact_id = ? ORDER BY id", contact_id
         ),
         "audiences": _rows(
-            connection, "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience", contact_id
+            connection,
+            "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience",
+            contact_id,
         ),
         "journal": _rows(
             connection,

@@ -32,7 +32,8 @@ def add(connection: sqlite3.Connection, name: str, codes: Iterable[str]) -> int:
     with transaction(connection):
         before = connection.total_changes
         connection.executemany(
-            "INSERT INTO coupons (name, code) VALUES (?, ?) ON CONFLICT (name, code) DO NOTHING", ((name, code) for code in codes)
+            "INSERT INTO coupons (name, code) VALUES (?, ?) ON CONFLICT (name, code) DO NOTHING",
+            ((name, code) for code in codes),
         )
         return connection.total_changes - before
 

@@ -183,7 +183,11 @@ class EventImport:
             elif name == "id":
                 batch.own_ids = self._cast(_FIXED["id"], cells, report)
             elif prop in declared:
-                values = _answers(cells, report) if (batch.name, prop) == _ANSWERS else self._cast(declared[prop], cells, report)
+                values = (
+                    _answers(cells, report)
+                    if (batch.name, prop) == _ANSWERS
+                    else self._cast(declared[prop], cells, report)
+                )
                 batch.properties[prop] = _for_json(declared[prop].type, values)
             elif name in _PERSONS:
                 batch.persons.append((_PERSONS[name], cells))

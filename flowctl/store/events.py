@@ -47,7 +47,9 @@ def dedupe(identity: str) -> int:
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def newest(connection: sqlite3.Connection, contact_id: int, name: str, count: int, *, until: int) -> list[dict[str, Any]]:
+def newest(
+    connection: sqlite3.Connection, contact_id: int, name: str, count: int, *, until: int
+) -> list[dict[str, Any]]:
     """A contact's newest events of a name up to an instant (UTC ms), the newest first: their properties, and `at` as UTC."""
     import json  # noqa: PLC0415 - only for messages that look back
     from datetime import UTC, datetime  # noqa: PLC0415
@@ -57,4 +59,6 @@ def newest(connection: sqlite3.Connection, contact_id: int, name: str, count: in
         "ORDER BY e.at DESC, e.id DESC LIMIT ?",
         (contact_id, name, until, count),
     )
-    return [{**(json.loads(props) if props else {}), "at": datetime.fromtimestamp(at / 1000, UTC)} for at, props in rows]
+    return [
+        {**(json.loads(props) if props else {}), "at": datetime.fromtimestamp(at / 1000, UTC)} for at, props in rows
+    ]

@@ -16,7 +16,12 @@ def geofenced(shape: str, lat: Any, lon: Any) -> int | None:
 
     1 or 0; None where the position is none. The edge of a circle is inside.
     """
-    if not isinstance(lat, int | float) or not isinstance(lon, int | float) or abs(lat) > _LAT_MAX or abs(lon) > _LON_MAX:
+    if (
+        not isinstance(lat, int | float)
+        or not isinstance(lon, int | float)
+        or abs(lat) > _LAT_MAX
+        or abs(lon) > _LON_MAX
+    ):
         return None
     said = _shape(shape)
     if "center" in said:

@@ -51,7 +51,9 @@ def shop(tmp_path, monkeypatch):
     (root / "flowctl.yaml").write_text(SETTINGS)
     (root / "welcome.yaml").write_text(WELCOME)
     (root / "messages.yaml").write_text(MESSAGES)
-    (root / "people.csv").write_text("key,email,first_name,consent.email\nana,ana@example.com,Ana,true\nbob,bob@example.com,,true\n")
+    (root / "people.csv").write_text(
+        "key,email,first_name,consent.email\nana,ana@example.com,Ana,true\nbob,bob@example.com,,true\n"
+    )
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "first")
@@ -99,7 +101,9 @@ def test_a_plan_changes_nothing_and_tells_who_finishes_what_they_entered(shop, a
 
 
 def test_apply_names_the_commit_and_refuses_files_that_differ_from_it(shop, run):
-    head = subprocess.run(["git", "-C", str(shop), "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    head = subprocess.run(
+        ["git", "-C", str(shop), "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     status, out, _ = run("apply", "--yes")
     assert (status, f"applied from {head}:" in out) == (0, True)
     (shop / "welcome.yaml").write_text(WELCOME.replace("2d", "3d"))

@@ -7,7 +7,9 @@ import pytest
 def news(applied):
     connection = applied.connection
     connection.execute("INSERT INTO workflow_versions VALUES (1, 'news', 1, 1, 'd', 'news.yaml', '{}')")
-    connection.execute("INSERT INTO workflow_states (workflow, version_id, state, first_at) VALUES ('news', 1, 'live', 1)")
+    connection.execute(
+        "INSERT INTO workflow_states (workflow, version_id, state, first_at) VALUES ('news', 1, 'live', 1)"
+    )
     return applied
 
 

@@ -54,7 +54,13 @@ def first_at(leaf: SurveyLeaf, frame: Frame, *, until: str) -> str | None:
     """SQL of the time of the first fact that made an awaited leaf true; None where only the state tells."""
     if leaf.state in ("sent", "unanswered"):
         return None
-    asked = "1" if leaf.state == "opened" else "s.answers IS NOT NULL" if leaf.state else f"s.answers IS NOT NULL AND {answer_sql(leaf, frame)}"
+    asked = (
+        "1"
+        if leaf.state == "opened"
+        else "s.answers IS NOT NULL"
+        if leaf.state
+        else f"s.answers IS NOT NULL AND {answer_sql(leaf, frame)}"
+    )
     return f"(SELECT s.at {_found(leaf, frame, until=until)} AND {asked} ORDER BY s.at LIMIT 1)"
 
 

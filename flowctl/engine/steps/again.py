@@ -41,7 +41,14 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     last = len(said["every"])
     for nth, span in enumerate(said["every"], start=1):
         which = f"w.way = {nth}" if nth < last else f"w.way >= {nth}"
-        set_local_until(batch, version, Duration(*span), None, f"{at_pc} AND w.woken = 0 AND {which}", batch.here(version, pc))
-    batch.execute(f"UPDATE work AS w SET until_at = max(w.until_at, w.found_at), at = w.found_at {at_pc} AND w.woken = 0", **here)
+        set_local_until(
+            batch, version, Duration(*span), None, f"{at_pc} AND w.woken = 0 AND {which}", batch.here(version, pc)
+        )
+    batch.execute(
+        f"UPDATE work AS w SET until_at = max(w.until_at, w.found_at), at = w.found_at {at_pc} AND w.woken = 0", **here
+    )
     batch.move(version, pc, said["targets"]["next"], " AND w.until_at <= :now", ", at = w.until_at")
-    batch.execute(f"UPDATE work AS w SET parked = 1, due_at = until_at, way = NULL, found_at = NULL {at_pc}", **batch.here(version, pc))
+    batch.execute(
+        f"UPDATE work AS w SET parked = 1, due_at = until_at, way = NULL, found_at = NULL {at_pc}",
+        **batch.here(version, pc),
+    )

@@ -20,13 +20,15 @@ _CONTACT_ROWS = {
 }
 
 
-def change(batch: Batch, version: Version, pc: int, kind: str, field: str, value: str, *, combine: Literal["last", "count"]) -> None:
+def change(
+    batch: Batch, version: Version, pc: int, kind: str, field: str, value: str, *, combine: Literal["last", "count"]
+) -> None:
     """Give a field of the contacts at a position the value of an SQL expression over `c` and `w`."""
     here = batch.here(version, pc)
     batch.execute(_CREATE)
     batch.execute("DELETE FROM changed")
     batch.execute(
-        f'INSERT INTO changed SELECT c.id, w.eid, c."{field}", {value}, w.at '  # noqa: S608 - declared field, compiled value
+        f'INSERT INTO changed SELECT c.id, w.eid, c."{field}", {value}, w.at '
         f"FROM {_CONTACT_ROWS[combine]} w CROSS JOIN contacts c ON c.id = w.contact_id",
         **here,
     )
@@ -37,7 +39,7 @@ def change(batch: Batch, version: Version, pc: int, kind: str, field: str, value
     batch.execute("DELETE FROM changed WHERE old IS new")
     # The column casts as a STRICT table does; what it refuses fails its row alone.
     batch.facts += batch.execute(
-        f'UPDATE contacts SET "{field}" = (SELECT x.new FROM changed x WHERE x.contact_id = contacts.id) '  # noqa: S608 - declared field
+        f'UPDATE contacts SET "{field}" = (SELECT x.new FROM changed x WHERE x.contact_id = contacts.id) '
         "WHERE id IN (SELECT contact_id FROM changed)"
     )
     batch.execute(

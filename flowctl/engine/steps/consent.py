@@ -35,10 +35,19 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         f"SELECT DISTINCT contact_id, at FROM work w WHERE {HERE}", batch.here(version, pc)
     ).fetchall()
     statements = [
-        consents.Statement(contact_id=contact, channel=said["channel"], granted=said["granted"], at=at, source=said["source"])
+        consents.Statement(
+            contact_id=contact, channel=said["channel"], granted=said["granted"], at=at, source=said["source"]
+        )
         for contact, at in rows
     ]
     consents.record(batch.connection, statements, now=batch.now)
     batch.facts += len(rows)
-    batch.note(version, pc, "set", "json_object('field', 'consent.' || :channel, 'new', :granted)", channel=said["channel"], granted=int(said["granted"]))
+    batch.note(
+        version,
+        pc,
+        "set",
+        "json_object('field', 'consent.' || :channel, 'new', :granted)",
+        channel=said["channel"],
+        granted=int(said["granted"]),
+    )
     batch.move(version, pc, said["targets"]["next"])

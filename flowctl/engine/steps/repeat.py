@@ -39,7 +39,8 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         **here,
     )
     batch.execute(
-        f"DELETE FROM turns WHERE pc = :pc AND enrollment_id IN (SELECT w.eid FROM work w {at_pc} AND w.way = 0)", **here
+        f"DELETE FROM turns WHERE pc = :pc AND enrollment_id IN (SELECT w.eid FROM work w {at_pc} AND w.way = 0)",
+        **here,
     )
     batch.note(version, pc, "branch", "json_object('way', CASE w.way WHEN 1 THEN 'turn' ELSE 'done' END)")
     batch.move(version, pc, said["targets"]["turn"], " AND w.way = 1")

@@ -26,7 +26,10 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     step = instruction.step
     assert isinstance(step, SplitStep)  # noqa: S101 - the op says so
     ends = accumulate(round(share * _PARTS / 100) for share in step.split.values())
-    return {"shares": [[path, end] for path, end in zip(step.split, ends, strict=True)], "hash": compiler.hash_numbers(instruction)}
+    return {
+        "shares": [[path, end] for path, end in zip(step.split, ends, strict=True)],
+        "hash": compiler.hash_numbers(instruction),
+    }
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
@@ -41,7 +44,9 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     drawn = str(paths.index(forced)) if forced in paths else None
     batch.execute(f"UPDATE work AS w SET way = {drawn or hashed} {here}", **batch.here(version, pc))
     if drawn is None:
-        batch.execute(f"UPDATE work AS w SET way = CASE {ends} ELSE {len(paths) - 1} END {here}", **batch.here(version, pc))
+        batch.execute(
+            f"UPDATE work AS w SET way = CASE {ends} ELSE {len(paths) - 1} END {here}", **batch.here(version, pc)
+        )
     batch.note(version, pc, "branch", f"json_object('way', CASE w.way {cases} END)")
     for index, path in enumerate(paths):
         batch.move(version, pc, said["targets"][path], f" AND w.way = {index}")

@@ -22,11 +22,16 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     assert isinstance(step, WaitStep)  # noqa: S101 - the op says so
     if isinstance(step.wait, Spread):
         if step.time is not None or any(end.is_calendar for end in step.wait.between):
-            compiler.refuse(step, "`wait: {between}` spreads over hours; with days or a `time` it does not run yet", "wait")
+            compiler.refuse(
+                step, "`wait: {between}` spreads over hours; with days or a `time` it does not run yet", "wait"
+            )
         low, high = (end.elapsed_ms for end in step.wait.between)
         multiplier, increment = compiler.hash_numbers(instruction)
         return {"spread": [low, high - low, multiplier, increment]}
-    return {"span": [step.wait.months, step.wait.days, step.wait.ms], "time": step.time.isoformat("minutes") if step.time else None}
+    return {
+        "span": [step.wait.months, step.wait.days, step.wait.ms],
+        "time": step.time.isoformat("minutes") if step.time else None,
+    }
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
@@ -34,9 +39,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
     _set_until(batch, version, pc, said)
     batch.move(version, pc, said["targets"]["next"], " AND w.until_at <= :now", ", at = w.until_at")
-    batch.execute(
-        f"UPDATE work AS w SET parked = 1, due_at = until_at WHERE {HERE}", **here
-    )
+    batch.execute(f"UPDATE work AS w SET parked = 1, due_at = until_at WHERE {HERE}", **here)
 
 
 def _set_until(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
@@ -57,7 +60,9 @@ def _set_until(batch: Batch, version: Version, pc: int, said: dict[str, Any]) ->
     set_local_until(batch, version, duration, said["time"], new, here)
 
 
-def set_local_until(batch: Batch, version: Version, duration: Duration, time: str | None, new: str, here: dict[str, int]) -> None:
+def set_local_until(
+    batch: Batch, version: Version, duration: Duration, time: str | None, new: str, here: dict[str, int]
+) -> None:
     """`until_at` of new rows by local time, once per zone and stretch of equal offsets rather than once a row."""
     first, last = batch.connection.execute(
         f"SELECT min(w.at), max(w.at) FROM work w {new}", {"now": batch.now, **here}

@@ -41,7 +41,8 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         batch.execute("UPDATE work AS w SET until_at = w.at + :ms " + new, ms=timeout.ms, **here)
     at_pc = f"WHERE {HERE}"
     batch.execute(
-        f"UPDATE work AS w SET found_at = (SELECT {said['found']} FROM contacts c WHERE c.id = w.contact_id) {at_pc}", **here
+        f"UPDATE work AS w SET found_at = (SELECT {said['found']} FROM contacts c WHERE c.id = w.contact_id) {at_pc}",
+        **here,
     )
     found, late = " AND w.found_at IS NOT NULL", " AND w.until_at <= :now"
     batch.note(version, pc, "woken", "json_object('at', w.found_at)", where=found)

@@ -43,7 +43,9 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
 
 def _field(until: UntilField, compiler: Compiler) -> dict[str, Any]:
     root, _, name = until.from_.partition(".")
-    kind: FieldType = compiler.project.field_types.get(name, "date") if root == "contact" else "datetime" if root == "now" else "date"
+    kind: FieldType = (
+        compiler.project.field_types.get(name, "date") if root == "contact" else "datetime" if root == "now" else "date"
+    )
     if kind not in ("date", "datetime"):
         compiler.refuse(until, f"`{until.from_}` is of type {kind}; one waits until a date or a datetime", "from")
     value = operand_of(From.model_validate({"from": until.from_}), kind, Frame(scope=compiler.scope)).sql
@@ -57,14 +59,25 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
     at_pc = f"WHERE {HERE}"
     if "date" in said:
-        batch.execute(f"UPDATE work AS w SET until_at = max(w.at, :due) {at_pc} AND w.woken = 0", due=said["date"], **here)
+        batch.execute(
+            f"UPDATE work AS w SET until_at = max(w.at, :due) {at_pc} AND w.woken = 0", due=said["date"], **here
+        )
     elif "best" in said:
         channel, within_ms = said["best"]
         best_time.fill(batch, version, channel, within_ms, f"{at_pc} AND w.woken = 0", here)
     elif "slot" in said:
-        _fill(batch, version, "w.at", f"{at_pc} AND w.woken = 0", here, lambda value, zone: Slots.from_json(said["slot"]).next(value, zone))
+        _fill(
+            batch,
+            version,
+            "w.at",
+            f"{at_pc} AND w.woken = 0",
+            here,
+            lambda value, zone: Slots.from_json(said["slot"]).next(value, zone),
+        )
     else:
-        _fill(batch, version, said["value"], f"{at_pc} AND w.woken = 0", here, lambda value, zone: _due(value, zone, said))
+        _fill(
+            batch, version, said["value"], f"{at_pc} AND w.woken = 0", here, lambda value, zone: _due(value, zone, said)
+        )
         fresh = " AND w.woken = 0"
         batch.move(version, pc, said["targets"]["missing"], f"{fresh} AND w.until_at IS NULL")
         batch.move(version, pc, said["targets"]["past"], f"{fresh} AND w.until_at < w.at")

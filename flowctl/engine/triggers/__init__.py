@@ -50,7 +50,7 @@ class Look:
         """Write entries from `SELECT contact_id, at, cause, trigger …`; returns how many are new."""
         named = {"workflow": entrance.workflow, "t0": self.t0, "t1": self.t1, "now": self.t1, **params}
         return self.connection.execute(
-            f"{POST} SELECT x.contact_id, :workflow, x.at, x.cause, x.trigger FROM ({select}) x WHERE true{ONCE}",  # noqa: S608
+            f"{POST} SELECT x.contact_id, :workflow, x.at, x.cause, x.trigger FROM ({select}) x WHERE true{ONCE}",
             named,
         ).rowcount
 

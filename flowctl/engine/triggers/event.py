@@ -43,7 +43,11 @@ def _asked(where: Where, event: str, alias: str, compiler: Compiler) -> str:
     if not where:
         return "1"
     sql = where_sql(f"{alias}.props", where, compiler.scope.event_properties[event], Frame(scope=compiler.scope))
-    return f"EXISTS (SELECT 1 FROM contacts c WHERE c.id = {alias}.contact_id AND ({sql}))" if re.search(r"\bc\.", sql) else sql
+    return (
+        f"EXISTS (SELECT 1 FROM contacts c WHERE c.id = {alias}.contact_id AND ({sql}))"
+        if re.search(r"\bc\.", sql)
+        else sql
+    )
 
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
@@ -51,14 +55,14 @@ def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     if said["unless"] is None:
         return look.post(
             entrance,
-            f"SELECT f.contact_id, f.at, 'event:' || f.id AS cause, {_TRIGGER} AS trigger FROM fact_events f "  # noqa: S608 - compiled
+            f"SELECT f.contact_id, f.at, 'event:' || f.id AS cause, {_TRIGGER} AS trigger FROM fact_events f "
             f"WHERE f.type = :type AND f.at > :t1 - :max_age AND ({said['where']})",
             type=said["type"],
             max_age=said["max_age_ms"],
         )
     unless = said["unless"]
     unprevented = (
-        f"NOT EXISTS (SELECT 1 FROM events u WHERE u.contact_id = f.contact_id AND u.type = :other AND u.at >= f.at "  # noqa: S608 - compiled
+        f"NOT EXISTS (SELECT 1 FROM events u WHERE u.contact_id = f.contact_id AND u.type = :other AND u.at >= f.at "
         f"AND u.at <= f.at + :within AND (u.at > f.at OR u.id > f.id) AND ({unless['where']}))"
     )
     # `events` by time for what fell due in this slice; `fact_events` for what arrived so late that it had fallen due before.

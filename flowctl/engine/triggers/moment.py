@@ -33,7 +33,7 @@ def everybody(look: Look, entrance: Entrance, kind: str, at: int) -> int:
     """Entries for every contact of the audience; the cause names the instant, so that it comes once."""
     return look.post(
         entrance,
-        f"SELECT c.id AS contact_id, :at AS at, :cause AS cause, json_object('date', :at, 'at', :at) AS trigger "  # noqa: S608 - compiled
+        f"SELECT c.id AS contact_id, :at AS at, :cause AS cause, json_object('date', :at, 'at', :at) AS trigger "
         f"FROM contacts c WHERE ({entrance.audience_alone or '1'})",
         at=at,
         cause=f"{kind}:{at}",

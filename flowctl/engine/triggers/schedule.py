@@ -41,7 +41,8 @@ def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     for at in times(said["cron"], said["zone"], start):
         if at > look.t1:
             look.connection.execute(
-                "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (cursor, at)
+                "INSERT INTO cursors (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (cursor, at),
             )
             break
         if at > look.t1 - said["max_age_ms"]:

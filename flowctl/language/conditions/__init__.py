@@ -61,7 +61,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Leaf = (
-    FieldLeaf | EventLeaf | SegmentLeaf | WorkflowLeaf | ReachableLeaf | MessageLeaf | SurveyLeaf | InsideLeaf | TimeLeaf | TriggerLeaf | DataLeaf | InputLeaf
+    FieldLeaf
+    | EventLeaf
+    | SegmentLeaf
+    | WorkflowLeaf
+    | ReachableLeaf
+    | MessageLeaf
+    | SurveyLeaf
+    | InsideLeaf
+    | TimeLeaf
+    | TriggerLeaf
+    | DataLeaf
+    | InputLeaf
 )
 
 

@@ -50,7 +50,11 @@ def _since(value: Any) -> Any:
     return value
 
 
-Since = Annotated[Duration | str, BeforeValidator(_since), Field(description="a duration, `ever`, `entry`, or a step's id", examples=["30d", "ever", "entry"])]
+Since = Annotated[
+    Duration | str,
+    BeforeValidator(_since),
+    Field(description="a duration, `ever`, `entry`, or a step's id", examples=["30d", "ever", "entry"]),
+]
 
 
 class EventLeaf(Model):
@@ -59,7 +63,10 @@ class EventLeaf(Model):
     subject: ClassVar[str] = "event"
     event: EventName
     since: Since | None = None
-    between: Annotated[list[Span], Field(min_length=2, max_length=2, description="from so long ago until so long ago")] | None = None
+    between: (
+        Annotated[list[Span], Field(min_length=2, max_length=2, description="from so long ago until so long ago")]
+        | None
+    ) = None
     where: Where = {}
     count: CountOf | None = None
     sum_: dict[str, CountOf] | None = Field(default=None, alias="sum", min_length=1, max_length=1)

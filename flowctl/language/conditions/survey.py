@@ -15,7 +15,10 @@ def _answer(value: Any) -> Any:
     return value if isinstance(value, dict | Comparison) else {"is": value}
 
 
-Answer = Annotated[Comparison, BeforeValidator(_answer, json_schema_input_type=Comparison | StrictBool | StrictInt | StrictFloat | StrictStr)]
+Answer = Annotated[
+    Comparison,
+    BeforeValidator(_answer, json_schema_input_type=Comparison | StrictBool | StrictInt | StrictFloat | StrictStr),
+]
 
 
 class SurveyLeaf(Model):

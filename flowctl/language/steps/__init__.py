@@ -79,7 +79,10 @@ def branches(step: Step) -> tuple[tuple[str, Sequence[Step]], ...]:
         case IfStep():
             return (("then", step.then), ("else", step.else_))
         case ChooseStep():
-            return (*((f"choose.{index}", option.do) for index, option in enumerate(step.choose)), ("otherwise", step.otherwise))
+            return (
+                *((f"choose.{index}", option.do) for index, option in enumerate(step.choose)),
+                ("otherwise", step.otherwise),
+            )
         case SplitStep():
             return tuple((f"paths.{name}", path) for name, path in step.paths.items())
         case RepeatStep():

@@ -35,7 +35,10 @@ def _via_kind(value: Any) -> str:
 
 
 Via = Annotated[
-    Annotated[Channel, Tag("one")] | Annotated[list[Channel], Tag("list")] | Annotated[AllChannels, Tag("all")] | Annotated[SameChannel, Tag("same_as")],
+    Annotated[Channel, Tag("one")]
+    | Annotated[list[Channel], Tag("list")]
+    | Annotated[AllChannels, Tag("all")]
+    | Annotated[SameChannel, Tag("same_as")],
     Discriminator(_via_kind),
 ]
 
@@ -52,7 +55,8 @@ class SendStep(AnyStep):
     via: Via | None = None
     to: list[Source] | None = Field(default=None, min_length=1)
     on_skip: Annotated[
-        Annotated[Literal["continue", "exit"], Tag("word")] | Annotated[list[Step], Tag("steps")], Discriminator(_on_skip_kind)
+        Annotated[Literal["continue", "exit"], Tag("word")] | Annotated[list[Step], Tag("steps")],
+        Discriminator(_on_skip_kind),
     ] = "continue"
     expire_after: Span | None = None
 

@@ -19,7 +19,9 @@ def _way_kind(value: Any) -> str:
     return "steps" if isinstance(value, list) else "word"
 
 
-Way = Annotated[Annotated[Literal["exit", "continue"], Tag("word")] | Annotated[list[Step], Tag("steps")], Discriminator(_way_kind)]
+Way = Annotated[
+    Annotated[Literal["exit", "continue"], Tag("word")] | Annotated[list[Step], Tag("steps")], Discriminator(_way_kind)
+]
 
 
 class UntilDate(Model):
@@ -70,7 +72,10 @@ class WaitUntilStep(AnyStep):
 
     verb: ClassVar[str] = "wait_until"
     wait_until: Annotated[
-        Annotated[UntilDate, Tag("date")] | Annotated[UntilField, Tag("from")] | Annotated[UntilSlot, Tag("slot")] | Annotated[UntilBestTime, Tag("best_time")],
+        Annotated[UntilDate, Tag("date")]
+        | Annotated[UntilField, Tag("from")]
+        | Annotated[UntilSlot, Tag("slot")]
+        | Annotated[UntilBestTime, Tag("best_time")],
         Discriminator(_kind),
     ]
 
@@ -83,4 +88,3 @@ class WaitUntilStep(AnyStep):
     def on_past(self) -> str | list[Step] | None:
         """What to do where the instant has passed."""
         return self.wait_until.on_past if isinstance(self.wait_until, UntilField) else None
-

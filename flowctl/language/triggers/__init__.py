@@ -18,7 +18,21 @@ from flowctl.language.triggers.schedule import ScheduleTrigger
 from flowctl.language.triggers.segment import EntersTrigger, ExitsTrigger
 from flowctl.language.triggers.survey import SurveyTrigger
 
-KINDS = ("event", "enters", "exits", "field", "date", "moment", "schedule", "message", "survey", "arrives", "leaves", "record", "manual")
+KINDS = (
+    "event",
+    "enters",
+    "exits",
+    "field",
+    "date",
+    "moment",
+    "schedule",
+    "message",
+    "survey",
+    "arrives",
+    "leaves",
+    "record",
+    "manual",
+)
 
 
 def kind(value: Any) -> str | None:

@@ -25,7 +25,10 @@ class FieldTrigger(AnyTrigger):
 
     @model_validator(mode="after")
     def _says_how(self) -> Self:
-        if all(how is None for how in (self.changes, self.to, self.from_, self.rises_to, self.rises_above, self.drops_below)):
+        if all(
+            how is None
+            for how in (self.changes, self.to, self.from_, self.rises_to, self.rises_above, self.drops_below)
+        ):
             message = "say how the field changes: `changes: true`, `to:`, `from:`, `rises_to:`, `rises_above:` or `drops_below:`"
             raise ValueError(message)
         return self
