@@ -30,14 +30,20 @@ WAIT_MS = 3 * 86_400_000  # expire_after of the messages
 DUE = "INSERT INTO due (eid) SELECT id FROM enrollments WHERE due_at <= :now ORDER BY id"
 BATCH = "(SELECT eid FROM due WHERE place > :start AND place <= :stop)"
 BARE = (
-    "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
-    "SELECT e.contact_id, e.id, e.version_id, 1, e.until_at, :branch, json_object('way', 'else', 'engagement', c.engagement, 'plan', c.plan) "
-    f"FROM enrollments e JOIN contacts c ON c.id = e.contact_id WHERE e.id IN {BATCH}",
-    "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
-    "expires_at, ready_at) SELECT e.contact_id, e.id, e.version_id, 3, 1, :channel, :message, c.email, 1, 50, e.until_at, "
-    f"e.until_at + :expire, e.until_at FROM enrollments e JOIN contacts c ON c.id = e.contact_id WHERE e.id IN {BATCH}",
-    "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
-    f"SELECT e.contact_id, e.id, e.version_id, 3, e.until_at, :send, NULL FROM enrollments e WHERE e.id IN {BATCH}",
+    (
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
+        "SELECT e.contact_id, e.id, e.version_id, 1, e.until_at, :branch, json_object('way', 'else', 'engagement', c.engagement, 'plan', c.plan) "
+        f"FROM enrollments e JOIN contacts c ON c.id = e.contact_id WHERE e.id IN {BATCH}"
+    ),
+    (
+        "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, arrived_at, "
+        "expires_at, ready_at) SELECT e.contact_id, e.id, e.version_id, 3, 1, :channel, :message, c.email, 1, 50, e.until_at, "
+        f"e.until_at + :expire, e.until_at FROM enrollments e JOIN contacts c ON c.id = e.contact_id WHERE e.id IN {BATCH}"
+    ),
+    (
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
+        f"SELECT e.contact_id, e.id, e.version_id, 3, e.until_at, :send, NULL FROM enrollments e WHERE e.id IN {BATCH}"
+    ),
     f"UPDATE enrollments SET pc = 3, visit = 1, at = until_at, until_at = until_at + :expire, due_at = NULL WHERE id IN {BATCH}",
 )
 

@@ -80,7 +80,7 @@ def _tick(store: Store, stop: _Stop, root: Path, *, dry_run: bool) -> TickReport
     if not dry_run:
         return tick(store, clock=clock.now, on_delivery=stop.watch, base=root)
     from flowctl.channels.recording import RecordingChannel
-    from flowctl.engine.apply import CHANNELS
+    from flowctl.engine.compiled import CHANNELS
     from flowctl.engine.runtime import Experiment
 
     copy = store.snapshot()

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from flowctl.channels.recording import RecordingChannel
 from flowctl.engine import finish
-from flowctl.engine.apply import CHANNELS, apply, in_order
+from flowctl.engine.apply import apply
 from flowctl.engine.by_hand import enroll
+from flowctl.engine.compiled import CHANNELS, in_order
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.localtime import instant
 from flowctl.engine.observe import judge_in_full, start_cursors

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from flowctl.channels.recording import ACCEPTED, RecordingChannel
-from flowctl.engine.apply import CHANNELS
+from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
 from flowctl.failure import Busy
 from flowctl.store.locking import exclusive

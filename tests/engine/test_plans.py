@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flowctl.engine.apply import CHANNELS
+from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
 from flowctl.store.database import transaction
 from tests.engine.world import SETTINGS, T0, World, at

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from flowctl.channels.recording import RecordingChannel
 from flowctl.clock import parse
-from flowctl.engine.apply import CHANNELS, apply
+from flowctl.engine.apply import apply
+from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
 from flowctl.failure import ProblemsFound
 from flowctl.language.durations import parse as parse_duration

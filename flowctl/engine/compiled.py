@@ -1,0 +1,289 @@
+"""A project compiled against one store: everything that a release holds for its ticks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine import scores
+from flowctl.engine.compiler import Compiler
+from flowctl.engine.conditions import full_sql, probes, sql, unsupported
+from flowctl.engine.conditions.scope import Scope
+from flowctl.engine.programs import entrance_of, guards_of, program_of
+from flowctl.engine.refusals import refusals
+from flowctl.engine.segments import SegmentPlan
+from flowctl.engine.templates import prepare
+from flowctl.failure import ProblemsFound
+from flowctl.language.conditions import SegmentLeaf, leaves
+from flowctl.language.problem import Problem
+from flowctl.language.survey import ANSWER_TYPES
+from flowctl.store.events import type_id
+from flowctl.store.zones import zone_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from flowctl.language.geofence import Geofence
+    from flowctl.language.message import Message
+    from flowctl.language.segment import Segment
+    from flowctl.language.settings import Service
+    from flowctl.language.workflow import Workflow
+    from flowctl.project.project import Project
+
+LAYOUT = 1  # counts up when the same workflow gets other positions: its contacts in flight then keep the old program
+CHANNELS = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+# What follows the newest release rather than the version that somebody entered (language.md, "paused").
+_UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "priority", "triggers", "description", "owner", "learn", "lint", "preparation",
+             "guards", "holdout", "move"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A project compiled against one store: everything that `apply` writes."""
+
+    runtime: dict[str, Any]
+    programs: dict[str, tuple[str, dict[str, Any]]]  # workflow → (digest, program)
+    entrances: dict[str, dict[str, Any]]
+    segments: list[SegmentPlan]
+    definitions: dict[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def compile_project(connection: sqlite3.Connection, project: Project) -> Compiled:
+    """Compile everything against the numbers of one store, which it extends; inside a transaction."""
+    settings = project.settings
+    problems = refusals(project)
+    zone = zone_id(connection, settings.timezone)
+    scope = Scope(
+        field_types=project.field_types,
+        event_types={name: type_id(connection, name) for name in settings.event_properties},
+        event_properties=settings.event_properties,
+        segments={name: _number(connection, "segments", name) for name in project.segments},
+        messages={name: _named(connection, "message", name) for name in project.messages},
+        channels={name: _named(connection, "channel", name) for name in CHANNELS},
+        zone=zone,
+        zone_name=settings.timezone,
+        surveys={
+            name: {question: ANSWER_TYPES[said.type] for question, said in survey.questions.items()}
+            for name, survey in project.surveys.items()
+        },
+        geofences={name: _shape(geofence) for name, geofence in project.geofences.items()},
+    )
+    messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
+    scope = replace(scope, survey_messages=_asking(messages))
+    segments = _segments(project, scope, problems)
+    everywhere = Compiler(
+        project=project,
+        scope=scope,
+        message_ids=scope.messages,
+        channel_ids=scope.channels,
+        zone_name=scope.zone_name,
+        problems=problems,
+    )
+    programs: dict[str, tuple[str, dict[str, Any]]] = {}
+    entrances: dict[str, dict[str, Any]] = {}
+    for name, workflow in project.workflows.items():
+        zone_name = workflow.timezone or settings.timezone
+        own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
+        compiler = Compiler(
+            project=project,
+            scope=own,
+            message_ids=scope.messages,
+            channel_ids=scope.channels,
+            zone_name=zone_name,
+            workflow=name,
+            problems=problems,
+        )
+        program = program_of(workflow, compiler)
+        programs[name] = (_digest(workflow), program)
+        entrances[name] = entrance_of(workflow, compiler)
+    runtime = {
+        "project": settings.project,
+        "timezone": settings.timezone,
+        "zone": zone,
+        "country": settings.country,
+        "languages": settings.languages,
+        "public_url": settings.public_url,
+        "fields": dict(project.field_types),
+        "events": settings.event_properties,
+        "holdout": settings.holdout,
+        "channel_ids": dict(scope.channels),
+        "channels": {
+            name: said.model_dump(mode="json", exclude_none=True, by_alias=True)
+            for name, said in settings.channels.items()
+        },
+        "messages": messages,
+        "segments": [plan.to_json() for plan in segments],
+        "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
+        "pressure": _pressure(project),
+        "teams": {name: {"members": team.members, "email": team.email} for name, team in settings.teams.items()},
+        "records": {
+            name: {field: {"type": said.type, "values": said.values} for field, said in record.fields.items()}
+            for name, record in settings.records.items()
+        },
+        "services": {name: _service(said) for name, said in settings.services.items()},
+        "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
+        "guards": {
+            name: guards for name, workflow in project.workflows.items() if (guards := guards_of(project, workflow))
+        },
+        "no_holdout": [name for name, workflow in project.workflows.items() if not workflow.holdout],
+        "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
+        "moves": {name: workflow.move for name, workflow in project.workflows.items() if workflow.move},
+    }
+    definitions = {plan.name: hash_of(plan.full) for plan in segments}
+    return Compiled(
+        runtime=runtime,
+        programs=programs,
+        entrances=entrances,
+        segments=segments,
+        definitions=definitions,
+        problems=problems,
+    )
+
+
+def _shape(geofence: Geofence) -> str:
+    return geofence.model_dump_json(include={"center", "radius", "polygon"}, exclude_none=True)
+
+
+def _asking(messages: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    """Survey → the messages that link to it: when one of them left, the survey was sent."""
+    found: dict[str, tuple[int, ...]] = {}
+    for said in messages.values():
+        for survey in said.get("surveys", ()):
+            found[survey] = (*found.get(survey, ()), said["id"])
+    return found
+
+
+def _number(connection: sqlite3.Connection, table: str, name: str) -> int:
+    connection.execute(f"INSERT INTO {table} (name, definition) VALUES (?, '') ON CONFLICT (name) DO NOTHING", (name,))
+    (number,) = connection.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()
+    return int(number)
+
+
+def _named(connection: sqlite3.Connection, kind: str, name: str) -> int:
+    connection.execute("INSERT INTO names (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING", (kind, name))
+    (number,) = connection.execute("SELECT id FROM names WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+    return int(number)
+
+
+def _segments(project: Project, scope: Scope, problems: list[Problem]) -> list[SegmentPlan]:
+    """Plans in topological order; a segment that asks about another comes after it."""
+    plans: list[SegmentPlan] = []
+    for order, segment in enumerate(in_order(project.segments.values())):
+        faults = unsupported(segment.match, scope)
+        if faults:
+            compiler = Compiler(
+                project=project,
+                scope=scope,
+                message_ids={},
+                channel_ids={},
+                zone_name=scope.zone_name,
+                problems=problems,
+            )
+            for model, message in faults:
+                compiler.refuse(model, message)
+            continue
+        plans.append(
+            SegmentPlan(
+                id=scope.segments[segment.name],
+                name=segment.name,
+                check=sql(segment.match, scope),
+                full=full_sql(segment.match, scope),
+                probes=tuple(probes(segment.match, scope)),
+                order=order,
+            )
+        )
+    return plans
+
+
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Segments with those they ask about first; a cycle, which validation refuses, ends anywhere."""
+    by_name = {segment.name: segment for segment in segments}
+    done: dict[str, Segment] = {}
+
+    def visit(segment: Segment, above: frozenset[str]) -> None:
+        for leaf in leaves(segment.match):
+            if isinstance(leaf, SegmentLeaf) and leaf.segment in by_name and leaf.segment not in above | set(done):
+                visit(by_name[leaf.segment], above | {segment.name})
+        done.setdefault(segment.name, segment)
+
+    for segment in by_name.values():
+        visit(segment, frozenset({segment.name}))
+    return list(done.values())
+
+
+def _message(project: Project, message: Message, scope: Scope, problems: list[Problem]) -> dict[str, Any]:
+    once = message.once
+    try:
+        snapshot = prepare(
+            message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get
+        )
+        problems.extend(_calls(project, message, snapshot))
+    except ProblemsFound as found:
+        problems.extend(found.problems)
+        snapshot = {}
+    return {
+        **snapshot,
+        "id": scope.messages[message.name],
+        "topic": message.topic,
+        "once_ms": None
+        if once is None
+        else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
+    }
+
+
+def _calls(project: Project, message: Message, snapshot: Mapping[str, Any]) -> Iterator[Problem]:
+    """Surveys and events that a message's templates call for and that are not there, and survey links that would lead nowhere."""
+    unknown = [
+        *(("survey", name) for name in snapshot["surveys"] if name not in project.surveys),
+        *(("event", name) for name in snapshot["events"] if name not in project.settings.event_properties),
+    ]
+    for kind, name in unknown:
+        text = f"message {message.name}: there is no {kind} `{name}`"
+        yield Problem(
+            code="REF001",
+            slug="unknown-reference",
+            message=text,
+            place=message.place,
+            help=f"declare the {kind}, or mend its name",
+        )
+    if snapshot["surveys"] and not project.settings.public_url:
+        text = f"message {message.name}: `survey_url` makes a link, and flowctl.yaml has no `public_url:` for it"
+        help_ = "set `public_url:` to where answers are received"
+        yield Problem(code="RUN003", slug="no-survey-url", message=text, place=message.place, help=help_)
+
+
+def _service(said: Service) -> dict[str, Any]:
+    """A service as a tick asks it; its secrets stay names of variables."""
+    return {
+        "url": said.url,
+        "headers": said.headers,
+        "timeout_ms": said.timeout.elapsed_ms,
+        "retries": said.retries,
+        "private": said.private,
+    }
+
+
+def _pressure(project: Project) -> dict[str, Any]:
+    pressure = project.settings.pressure
+    if pressure is None:
+        return {"windows": {}, "on_cap": "defer"}
+    windows = {
+        name: [[rate.count, rate.per.elapsed_ms] for rate in pressure.of(name)]
+        for name in (*CHANNELS, "all")
+        if pressure.of(name)
+    }
+    return {"windows": windows, "on_cap": pressure.on_cap}
+
+
+def _digest(workflow: Workflow) -> str:
+    """Of what is pinned: what the workflow says but for what follows the newest release, and how it is laid out."""
+    return hash_of(json.dumps([workflow.model_dump_json(by_alias=True, exclude=_UNPINNED), LAYOUT]))
+
+
+def hash_of(text: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
