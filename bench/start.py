@@ -8,10 +8,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from bench.ratio import Ratio
 
-ROUNDS = 15
+ROUNDS = 25
 TRIVIAL = """
 import typer
 app = typer.Typer()
@@ -25,7 +26,7 @@ WORKFLOW = "workflow: one\ntriggers: [{event: bought}]\nsteps:\n  - wait: 1h\n"
 
 
 def run(*, quick: bool = False) -> list[Ratio]:
-    """Process start of `--help`, of `lint` on one file and of an idle tick; the fastest of some rounds, taken in turns."""
+    """Process start of `--help`, of `lint` on one file and of an idle tick; the median over rounds in which they take turns."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "trivial.py").write_text(TRIVIAL, encoding="utf-8")
@@ -46,17 +47,19 @@ def run(*, quick: bool = False) -> list[Ratio]:
         # An installed program has its modules compiled: all sides find them so, after the first round, also where this is switched off.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment |= {"NO_COLOR": "1", "PYTHONPYCACHEPREFIX": str(root / "compiled")}
-        best = dict.fromkeys(lines, float("inf"))
+        took: dict[str, list[float]] = {name: [] for name in lines}
         for _ in range(ROUNDS // 3 if quick else ROUNDS):
             for name, line in lines.items():
-                best[name] = min(best[name], _seconds(line, environment))
-    base = best["trivial"]
+                took[name].append(_seconds(line, environment))
+    # Each start against the trivial one of the same round: a machine whose speed drifts moves both.
+    ratios = {name: median(one / base for one, base in zip(took[name], took["trivial"], strict=True)) for name in lines}
+    base = median(took["trivial"])
     return [
         Ratio(
             name=f"start-{name}",
-            value=best[name] / base,
+            value=ratios[name],
             goal=goal,
-            detail=f"{best[name] * 1000:.0f} ms, a trivial typer program {base * 1000:.0f} ms",
+            detail=f"{median(took[name]) * 1000:.0f} ms, a trivial typer program {base * 1000:.0f} ms",
         )
         for name, goal in (("help", 1.5), ("lint", 2.0), ("tick", 3.0))
     ]
