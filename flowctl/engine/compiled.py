@@ -54,17 +54,48 @@ class Compiled:
 
 def compile_project(connection: sqlite3.Connection, project: Project) -> Compiled:
     """Compile everything against the numbers of one store, which it extends; inside a transaction."""
-    settings = project.settings
     problems = refusals(project)
-    zone = zone_id(connection, settings.timezone)
-    scope = Scope(
+    scope = _scope(connection, project)
+    messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
+    scope = replace(scope, survey_messages=_asking(messages))
+    segments = _segments(project, scope, problems)
+    everywhere = _compiler(project, scope, problems)
+    programs: dict[str, tuple[str, dict[str, Any]]] = {}
+    entrances: dict[str, dict[str, Any]] = {}
+    for name, workflow in project.workflows.items():
+        zone_name = workflow.timezone or project.settings.timezone
+        own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
+        compiler = _compiler(project, own, problems, workflow=name)
+        programs[name] = (_digest(workflow), program_of(workflow, compiler))
+        entrances[name] = entrance_of(workflow, compiler)
+    runtime = {
+        **_settings(project, scope),
+        **_resources(project),
+        "messages": messages,
+        "segments": [plan.to_json() for plan in segments],
+        "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
+    }
+    return Compiled(
+        runtime=runtime,
+        programs=programs,
+        entrances=entrances,
+        segments=segments,
+        definitions={plan.name: hash_of(plan.full) for plan in segments},
+        problems=problems,
+    )
+
+
+def _scope(connection: sqlite3.Connection, project: Project) -> Scope:
+    """Every name of the project with the number it has in the store."""
+    settings = project.settings
+    return Scope(
         field_types=project.field_types,
         event_types={name: type_id(connection, name) for name in settings.event_properties},
         event_properties=settings.event_properties,
         segments={name: _number(connection, "segments", name) for name in project.segments},
         messages={name: _named(connection, "message", name) for name in project.messages},
         channels={name: _named(connection, "channel", name) for name in CHANNELS},
-        zone=zone,
+        zone=zone_id(connection, settings.timezone),
         zone_name=settings.timezone,
         surveys={
             name: {question: ANSWER_TYPES[said.type] for question, said in survey.questions.items()}
@@ -72,38 +103,27 @@ def compile_project(connection: sqlite3.Connection, project: Project) -> Compile
         },
         geofences={name: _shape(geofence) for name, geofence in project.geofences.items()},
     )
-    messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
-    scope = replace(scope, survey_messages=_asking(messages))
-    segments = _segments(project, scope, problems)
-    everywhere = Compiler(
+
+
+def _compiler(project: Project, scope: Scope, problems: list[Problem], *, workflow: str = "") -> Compiler:
+    return Compiler(
         project=project,
         scope=scope,
         message_ids=scope.messages,
         channel_ids=scope.channels,
         zone_name=scope.zone_name,
+        workflow=workflow,
         problems=problems,
     )
-    programs: dict[str, tuple[str, dict[str, Any]]] = {}
-    entrances: dict[str, dict[str, Any]] = {}
-    for name, workflow in project.workflows.items():
-        zone_name = workflow.timezone or settings.timezone
-        own = replace(scope, zone=zone_id(connection, zone_name), zone_name=zone_name, enrollment=True)
-        compiler = Compiler(
-            project=project,
-            scope=own,
-            message_ids=scope.messages,
-            channel_ids=scope.channels,
-            zone_name=zone_name,
-            workflow=name,
-            problems=problems,
-        )
-        program = program_of(workflow, compiler)
-        programs[name] = (_digest(workflow), program)
-        entrances[name] = entrance_of(workflow, compiler)
-    runtime = {
+
+
+def _settings(project: Project, scope: Scope) -> dict[str, Any]:
+    """What a tick needs of flowctl.yaml."""
+    settings = project.settings
+    return {
         "project": settings.project,
         "timezone": settings.timezone,
-        "zone": zone,
+        "zone": scope.zone,
         "country": settings.country,
         "languages": settings.languages,
         "public_url": settings.public_url,
@@ -115,9 +135,6 @@ def compile_project(connection: sqlite3.Connection, project: Project) -> Compile
             name: said.model_dump(mode="json", exclude_none=True, by_alias=True)
             for name, said in settings.channels.items()
         },
-        "messages": messages,
-        "segments": [plan.to_json() for plan in segments],
-        "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
         "pressure": _pressure(project),
         "teams": {name: {"members": team.members, "email": team.email} for name, team in settings.teams.items()},
         "records": {
@@ -126,22 +143,18 @@ def compile_project(connection: sqlite3.Connection, project: Project) -> Compile
         },
         "services": {name: _service(said) for name, said in settings.services.items()},
         "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
-        "guards": {
-            name: guards for name, workflow in project.workflows.items() if (guards := guards_of(project, workflow))
-        },
-        "no_holdout": [name for name, workflow in project.workflows.items() if not workflow.holdout],
-        "priorities": {name: workflow.priority for name, workflow in project.workflows.items()},
-        "moves": {name: workflow.move for name, workflow in project.workflows.items() if workflow.move},
     }
-    definitions = {plan.name: hash_of(plan.full) for plan in segments}
-    return Compiled(
-        runtime=runtime,
-        programs=programs,
-        entrances=entrances,
-        segments=segments,
-        definitions=definitions,
-        problems=problems,
-    )
+
+
+def _resources(project: Project) -> dict[str, Any]:
+    """What follows the newest release of each workflow, besides how people come in."""
+    workflows = project.workflows
+    return {
+        "guards": {name: guards for name, workflow in workflows.items() if (guards := guards_of(project, workflow))},
+        "no_holdout": [name for name, workflow in workflows.items() if not workflow.holdout],
+        "priorities": {name: workflow.priority for name, workflow in workflows.items()},
+        "moves": {name: workflow.move for name, workflow in workflows.items() if workflow.move},
+    }
 
 
 def _shape(geofence: Geofence) -> str:
