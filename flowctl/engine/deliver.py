@@ -169,7 +169,7 @@ class Delivery:
         by_key = {claim.key: claim for claim in claims}
         refused: list[tuple[Claim, str]] = []
         try:
-            channel = self._channel(name)
+            channel = self._make_channel(name)
         except Failure as failure:
             self._refused(claims, failure.message, PROVIDER_MS, done)
             with transaction(self._connection):
@@ -203,9 +203,6 @@ class Delivery:
         """A channel takes nothing for now: the others go on."""
         self._blocked[claims[0].channel_id] = self._clock() + wait_ms
         done.refusals[claims[0].channel] = reply
-
-    def _channel(self, name: str) -> Channel:
-        return self._make_channel(name)
 
     def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[list[Attempt]]:
         """A channel that answers at once, as simulate's and test's: one transaction for all."""

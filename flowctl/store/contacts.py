@@ -201,102 +201,52 @@ def listed(
     )
 
 
+# What a dossier holds of each table, in its order.
+_DOSSIER = {
+    "consents": "SELECT channel, purpose, granted, at, source FROM consents WHERE contact_id = ?",
+    "consent_log": "SELECT channel, purpose, granted, at, source FROM consent_log WHERE contact_id = ? ORDER BY id",
+    "suppressions": "SELECT channel, reason, at, source FROM suppressions WHERE contact_id = ?",
+    "segments": (
+        "SELECT s.name AS segment, m.since FROM segment_members m JOIN segments s ON s.id = m.segment_id "
+        "WHERE m.contact_id = ? ORDER BY s.name"
+    ),
+    "events": (
+        "SELECT t.name AS event, e.at, e.props AS properties FROM events e JOIN event_types t ON t.id = e.type "
+        "WHERE e.contact_id = ? ORDER BY e.at, e.id"
+    ),
+    "changes": "SELECT field, old, new, at FROM contact_changes WHERE contact_id = ? ORDER BY id",
+    "enrollments": (
+        "SELECT r.workflow, r.version, r.state, r.reason, e.entered_at, e.ended_at, e.goal_at, e.trigger, e.data "
+        "FROM enrollments e JOIN enrollments_readable r ON r.id = e.id WHERE e.contact_id = ? ORDER BY e.id"
+    ),
+    "messages": (
+        "SELECT r.workflow, r.message, r.channel, r.recipient, r.state, r.reason, o.arrived_at, o.settled_at, r.key, r.reply "
+        "FROM outbox o JOIN outbox_readable r ON r.id = o.id WHERE o.contact_id = ? ORDER BY o.id"
+    ),
+    "message_events": (
+        "SELECT n.name AS message, m.status, m.at, m.link FROM message_events m JOIN names n ON n.id = m.message "
+        "WHERE m.contact_id = ? ORDER BY m.at, m.id"
+    ),
+    "scores": "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id",
+    "survey_answers": "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id",
+    "coupons": "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id",
+    "records": 'SELECT kind, key, at, record_values AS "values" FROM records WHERE contact_id = ? ORDER BY id',
+    "tasks": "SELECT team, title, at, until_at, outcome, done_at FROM tasks WHERE contact_id = ? ORDER BY id",
+    "notices": "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id",
+    "fetches": "SELECT service, path, at, reason FROM fetches WHERE contact_id = ? ORDER BY id",
+    "audiences": "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience",
+    "journal": (
+        "SELECT r.at, r.kind, r.workflow, r.version, r.step, r.detail FROM journal j "
+        "JOIN journal_readable r ON r.id = j.id WHERE j.contact_id = ? ORDER BY j.id"
+    ),
+}
+
+
 def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
     """Everything the store holds about one person, by table, readable: for `contacts show`, and for who asks for their data."""
     contact = get(connection, contact_id)
-    return {
-        "id": contact_id,
-        "fields": contact.values,
-        "zone": contact.zone,
-        "consents": _rows(
-            connection, "SELECT channel, purpose, granted, at, source FROM consents WHERE contact_id = ?", contact_id
-        ),
-        "consent_log": _rows(
-            connection,
-            "SELECT channel, purpose, granted, at, source FROM consent_log WHERE contact_id = ? ORDER BY id",
-            contact_id,
-        ),
-        "suppressions": _rows(
-            connection, "SELECT channel, reason, at, source FROM suppressions WHERE contact_id = ?", contact_id
-        ),
-        "segments": _rows(
-            connection,
-            "SELECT s.name AS segment, m.since FROM segment_members m JOIN segments s ON s.id = m.segment_id "
-            "WHERE m.contact_id = ? ORDER BY s.name",
-            contact_id,
-        ),
-        "events": _rows(
-            connection,
-            "SELECT t.name AS event, e.at, e.props AS properties FROM events e JOIN event_types t ON t.id = e.type "
-            "WHERE e.contact_id = ? ORDER BY e.at, e.id",
-            contact_id,
-        ),
-        "changes": _rows(
-            connection, "SELECT field, old, new, at FROM contact_changes WHERE contact_id = ? ORDER BY id", contact_id
-        ),
-        "enrollments": _rows(
-            connection,
-            "SELECT r.workflow, r.version, r.state, r.reason, e.entered_at, e.ended_at, e.goal_at, e.trigger, e.data "
-            "FROM enrollments e JOIN enrollments_readable r ON r.id = e.id WHERE e.contact_id = ? ORDER BY e.id",
-            contact_id,
-        ),
-        "messages": _rows(
-            connection,
-            "SELECT r.workflow, r.message, r.channel, r.recipient, r.state, r.reason, o.arrived_at, o.settled_at, r.key, r.reply "
-            "FROM outbox o JOIN outbox_readable r ON r.id = o.id WHERE o.contact_id = ? ORDER BY o.id",
-            contact_id,
-        ),
-        "message_events": _rows(
-            connection,
-            "SELECT n.name AS message, m.status, m.at, m.link FROM message_events m JOIN names n ON n.id = m.message "
-            "WHERE m.contact_id = ? ORDER BY m.at, m.id",
-            contact_id,
-        ),
-        "scores": _rows(
-            connection,
-            "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id",
-            contact_id,
-        ),
-        "survey_answers": _rows(
-            connection,
-            "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id",
-            contact_id,
-        ),
-        "coupons": _rows(
-            connection,
-            "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id",
-            contact_id,
-        ),
-        "records": _rows(
-            connection,
-            'SELECT kind, key, at, record_values AS "values" FROM records WHERE contact_id = ? ORDER BY id',
-            contact_id,
-        ),
-        "tasks": _rows(
-            connection,
-            "SELECT team, title, at, until_at, outcome, done_at FROM tasks WHERE contact_id = ? ORDER BY id",
-            contact_id,
-        ),
-        "notices": _rows(
-            connection,
-            "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id",
-            contact_id,
-        ),
-        "fetches": _rows(
-            connection, "SELECT service, path, at, reason FROM fetches WHERE contact_id = ? ORDER BY id", contact_id
-        ),
-        "audiences": _rows(
-            connection,
-            "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience",
-            contact_id,
-        ),
-        "journal": _rows(
-            connection,
-            "SELECT r.at, r.kind, r.workflow, r.version, r.step, r.detail FROM journal j "
-            "JOIN journal_readable r ON r.id = j.id WHERE j.contact_id = ? ORDER BY j.id",
-            contact_id,
-        ),
-    }
+    known = {"id": contact_id, "fields": contact.values, "zone": contact.zone}
+    return known | {name: _rows(connection, query, contact_id) for name, query in _DOSSIER.items()}
 
 
 def _rows(connection: sqlite3.Connection, query: str, contact_id: int) -> list[dict[str, Any]]:
