@@ -9,10 +9,12 @@ import typer
 from flowctl import clock
 from flowctl.cli.invocation import invocation
 from flowctl.failure import Failure, UsageFailure
+from flowctl.language.arm import DEFAULT_ARM
 
 EXAMPLES = """\
 flowctl messages render cart-reminder --contact ana@example.com
 flowctl messages render cart-reminder --contact C-1042 --html > preview.html
+flowctl messages render cart-reminder --contact C-1042 --variant short
 flowctl messages render cart-reminder --contact C-1042 --raw          the whole mail, as it would leave
 """
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Render a message for a contact: what would leave.")
@@ -30,6 +32,9 @@ def render_(
     contact: Annotated[str, typer.Option("--contact", metavar="X", help="Key, address or #id.", show_default=False)],
     channel: Annotated[
         str, typer.Option("--channel", help="Rather than the message's first.", show_default=False)
+    ] = "",
+    variant: Annotated[
+        str, typer.Option("--variant", metavar="NAME", help="Rather than the message as written.", show_default=False)
     ] = "",
     html: Annotated[bool, typer.Option("--html", help="Only the HTML part.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Everything, as it would leave.")] = False,
@@ -51,13 +56,16 @@ def render_(
         raise UsageFailure(
             text, help=f"did you mean {near[0]!r}?" if near else "`flowctl validate` tells what is wrong with them"
         )
+    if variant and variant not in (DEFAULT_ARM, *found.variants):
+        text = f"message {message} has no variant {variant!r}"
+        raise UsageFailure(text, help=f"there is {', '.join((DEFAULT_ARM, *found.variants))}")
     with opened(said) as store:
-        letter = _letter(store, project, found, contact, channel or found.channels[0])
+        letter = _letter(store, project, found, contact, channel or found.channels[0], variant)
     _show(letter.payload, html=html, raw=raw)
     return 0
 
 
-def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) -> Any:
+def _letter(store: Any, project: Any, message: Any, contact: str, channel: str, variant: str) -> Any:
     from flowctl.engine.contact import contact_values
     from flowctl.engine.letters import Letters, Refused
     from flowctl.engine.links import Links
@@ -78,6 +86,7 @@ def _letter(store: Any, project: Any, message: Any, contact: str, channel: str) 
         contact=values,
         zone=zone or settings.timezone,
         data=_samples(project),
+        variant=variant or None,
         **_called(store, snapshot, values["id"]),
     )
     if isinstance(made, Refused):

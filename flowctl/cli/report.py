@@ -21,6 +21,7 @@ flowctl report second-purchase --version 2
 flowctl report second-purchase --compare 1 2
 flowctl report --json | jq '.workflows[] | {workflow, entered, goal}'
 """
+_COMPARED = ("delivered", "opened", "clicked", "unsubscribed")
 _ANSWERS = ("sent", "opened", "clicked", "unsubscribed")
 
 
@@ -152,6 +153,20 @@ def _show_one(found: Funnel) -> None:
     ]
     always = {"message", "channel", "sent", "opened", "clicked", "unsubscribed"}
     _table(columns, [_message(each) for each in found.messages], always=always, right=columns[2:-1])
+    _show_variants(found)
+
+
+def _show_variants(found: Funnel) -> None:
+    """The arms of messages with variants beside each other, each share with its interval."""
+    rows = [
+        (each.message, each.channel, arm.variant, arm.sent, *(share(getattr(arm, name)) for name in _COMPARED))
+        for each in found.messages
+        for arm in each.variants
+    ]
+    if rows:
+        print()
+        columns = ["message", "channel", "variant", "sent", *_COMPARED]
+        render.table(columns, rows, right=columns[3:])
 
 
 def _check_versions(funnels: list[Funnel], wanted: tuple[int, int]) -> None:
@@ -211,10 +226,15 @@ def _message(each: MessageCount) -> tuple[object, ...]:
 
 
 def _as_data(found: Funnel) -> dict[str, Any]:
-    return {
-        **asdict(found),
-        "conversion": {**asdict(found.conversion), "share": found.conversion.of, "interval": found.conversion.interval},
-    }
+    data: dict[str, Any] = {**asdict(found), "conversion": _share_data(found.conversion)}
+    for written, message in zip(data["messages"], found.messages, strict=True):
+        for said, arm in zip(written["variants"], message.variants, strict=True):
+            said.update({name: _share_data(getattr(arm, name)) for name in _COMPARED})
+    return data
+
+
+def _share_data(said: Share) -> dict[str, Any]:
+    return {**asdict(said), "share": said.of, "interval": said.interval}
 
 
 def _unknown(name: str, known: list[str]) -> UsageFailure:

@@ -15,6 +15,7 @@ from flowctl.engine.programs import entrance_of, guards_of, program_of
 from flowctl.engine.refusals import refusals
 from flowctl.engine.segments import SegmentPlan
 from flowctl.engine.templates import prepare
+from flowctl.engine.variants import experiment
 from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import SegmentLeaf, leaves
 from flowctl.language.problem import Problem
@@ -240,6 +241,7 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
         snapshot = {}
     return {
         **snapshot,
+        "experiment": experiment(snapshot, scope.channels) if snapshot else None,
         "id": scope.messages[message.name],
         "topic": message.topic,
         "once_ms": None

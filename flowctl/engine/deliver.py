@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -78,12 +77,13 @@ class Claim:
     counted_at: int
     attempts: int
     doubts: int
+    variant: str | None
 
 
 _OPEN = "state IN (1, 2)"  # as the index outbox_open says it: only so does SQLite see that it serves
 _CLAIMS = (
     "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.message, o.recipient, o.marketing, o.key, "
-    "o.counted_at, o.attempts, o.doubts FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
+    "o.counted_at, o.attempts, o.doubts, o.variant FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
 )
 
 
@@ -120,12 +120,6 @@ class Delivery:
         self._letters = Letters(Links(secret=store.secret, public_url=public_url) if public_url else None)
         self._fields = runtime.said["fields"]
         self.stopped = False
-        store.connection.create_function("message_key", 5, self._key, deterministic=True)
-
-    def _key(self, enrollment: int, pc: int, visit: int, channel: int, recipient: str) -> str:
-        """The idempotency key of a message: the same on every attempt, another in every store."""
-        said = f"{self._store.uuid}/{enrollment}/{pc}/{visit}/{channel}/{recipient}"
-        return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
     def run(self) -> Delivered:
         """Everything that may leave now."""
@@ -294,6 +288,7 @@ class Delivery:
             trigger=json.loads(trigger) if trigger else {},
             data=saved,
             inputs=saved.get("input", {}),
+            variant=claim.variant,
             **called(self._connection, message, claim.contact_id, claim.counted_at),
         )
 
@@ -422,7 +417,7 @@ def unpacked(text: str) -> Letter:
 def _claim(row: tuple[Any, ...]) -> Claim:
     return Claim(
         id=row[0], contact_id=row[1], enrollment_id=row[2], version_id=row[3], pc=row[4], channel=row[5], channel_id=row[6], message=row[7],
-        message_id=row[8], recipient=row[9], marketing=bool(row[10]), key=row[11], counted_at=row[12], attempts=row[13], doubts=row[14],
+        message_id=row[8], recipient=row[9], marketing=bool(row[10]), key=row[11], counted_at=row[12], attempts=row[13], doubts=row[14], variant=row[15],
     )  # fmt: skip
 
 

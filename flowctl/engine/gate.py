@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.finish import judge_leaving, settled
 from flowctl.engine.runtime import CANCELLED, CLAIMED, KIND, SKIPPED
+from flowctl.engine.variants import draw, load_arms
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,6 +73,8 @@ class Gate:
             "INSERT INTO gate_message VALUES (?, ?, ?)",
             [(message["id"], message["once_ms"], message["topic"]) for message in said["messages"].values()],
         )
+
+        self._draws = load_arms(self._connection, self._runtime)
 
     def _execute(self, sql: str, **params: object) -> int:
         return self._connection.execute(sql, {"now": self._now, **params}).rowcount
@@ -259,10 +262,13 @@ class Gate:
 
     def _claim(self) -> int:
         """The rows without verdict become claimed; a second call finds none that are still ready."""
-        return self._execute(
+        claimed = self._execute(
             f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = CASE WHEN reason = 'resend' THEN reason END, "
             "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, recipient)) WHERE id IN (SELECT id FROM gate WHERE verdict IS NULL) AND state = 0"
         )
+        if self._draws and claimed:
+            draw(self._connection)
+        return claimed
 
     def _carry_out(self, rerouted: int) -> Gated:
         self._claim()

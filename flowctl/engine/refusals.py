@@ -51,8 +51,6 @@ def _of_settings(project: Project) -> Iterator[Problem]:
 def _of_messages(project: Project) -> Iterator[Problem]:
     public_url = project.settings.public_url
     for message in project.messages.values():
-        if message.variants:
-            yield _refused(message, "`variants` do", "variants")
         if message.email is None:
             continue
         if message.email.attach:

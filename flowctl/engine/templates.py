@@ -130,6 +130,15 @@ class _Preparation:
     def _variant(self, variant: Variant) -> dict[str, Any]:
         """Its channels, whole: what the variant says over what the message says."""
         made: dict[str, Any] = {}
+        for channel in variant.channels:
+            if channel not in self._message.channels:
+                self._found(
+                    variant.place_of_key(channel),
+                    "YML007",
+                    "invalid-value",
+                    f"a variant says how it differs, and the message itself is not written for {channel}",
+                    f"write `{channel}:` for the message first",
+                )
         for channel in self._message.channels:
             said = getattr(variant, channel)
             if said is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
+from flowctl.language.arm import DEFAULT_ARM
 from flowctl.language.conditions.reachable import Channel, Purpose
 from flowctl.language.durations import Span
 from flowctl.language.model import Model, SenderName, Slug
@@ -70,7 +71,7 @@ class OnPageVariant(Model):
 
 
 class Variant(Model):
-    """What differs, by channel."""
+    """What differs, by channel; what it does not say is the message's own. A body (`text` or `file`) replaces the body."""
 
     email: EmailVariant | None = None
     sms: SmsVariant | None = None
@@ -79,6 +80,23 @@ class Variant(Model):
     web_push: PushVariant | None = None
     in_app: OnPageVariant | None = None
     on_site: OnPageVariant | None = None
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels it is written for, in the order written (the language's order where made in Python)."""
+        known: tuple[Channel, ...] = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
+        written = [channel for channel in known if getattr(self, channel) is not None]
+        if self._node is not None:
+            order = list(self._node.entries)
+            written.sort(key=lambda channel: order.index(channel) if channel in order else len(order))
+        return tuple(written)
+
+
+def _not_default(variants: dict[str, Variant]) -> dict[str, Variant]:
+    if DEFAULT_ARM in variants:
+        message = f"`{DEFAULT_ARM}` is the message as it is written; give the variant another name"
+        raise ValueError(message)
+    return variants
 
 
 class MessageBody(Variant):
@@ -91,17 +109,10 @@ class MessageBody(Variant):
     once: Span | Literal["ever"] | None = None
     expire_after: Span | None = None
     track: StrictBool = True
-    variants: dict[str, Variant] = {}
-
-    @property
-    def channels(self) -> tuple[Channel, ...]:
-        """The channels it is written for, in the order written (the language's order where made in Python)."""
-        known: tuple[Channel, ...] = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
-        written = [channel for channel in known if getattr(self, channel) is not None]
-        if self._node is not None:
-            order = list(self._node.entries)
-            written.sort(key=lambda channel: order.index(channel) if channel in order else len(order))
-        return tuple(written)
+    variants: Annotated[dict[Slug, Variant], AfterValidator(_not_default)] = Field(
+        default={},
+        description="A/B test: contacts get the message as written (`default`) or a variant, in equal shares, always the same one",
+    )
 
 
 class Message(MessageBody):

@@ -83,6 +83,7 @@ class ExpectedSend(Model):
 
     message: MessageName
     channel: Channel | None = None
+    variant: str | None = None
     at: Duration | LocalMoment | None = None
 
 

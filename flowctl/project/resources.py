@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowctl.language.arm import DEFAULT_ARM
 from flowctl.language.faults import invalid
 from flowctl.language.problem import Place, Problem, Related
 from flowctl.project.checking import Checking, Scope, key_place
@@ -14,11 +15,12 @@ from flowctl.project.references import child, no_such, node_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowctl.language.message import MessageBody, Variant
+    from flowctl.language.message import Message, MessageBody, Variant
     from flowctl.language.model import Model
-    from flowctl.language.scenario import Scenario
+    from flowctl.language.scenario import ExpectedSend, Scenario
     from flowctl.language.score import Score
     from flowctl.language.settings import Settings
+    from flowctl.language.source import Node
     from flowctl.language.workflow import Workflow
 
 
@@ -102,6 +104,20 @@ class ResourceChecking(Checking):
             if name != "all" and name not in known:
                 yield no_such("workflow", name, below, below.place if below else model.place, known)
         yield from self.assigned(model.contact, node_of(model, "contact"), model.place, Scope())
+        for expectation in model.expect:
+            for send in expectation.sends or []:
+                yield from self._arm(send)
+        for name, arm in model.arms.items():
+            message = self.project.messages.get(name)
+            if message is not None and message.variants:
+                below = child(node_of(model, "arms"), name)
+                yield from _no_such_arm(message, arm, below, below.place if below else model.place)
+
+    def _arm(self, send: ExpectedSend) -> Iterator[Problem]:
+        """The variant that a send is expected to be of."""
+        message = self.project.messages.get(send.message)
+        if message is not None and send.variant is not None:
+            yield from _no_such_arm(message, send.variant, node_of(send, "variant"), send.place_of("variant"))
 
     def _variant(self, model: Variant) -> Iterator[Problem]:
         for channel in ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site"):
@@ -182,3 +198,10 @@ class ResourceChecking(Checking):
                 topics,
                 help_="declare it in flowctl.yaml under `topics:`",
             )
+
+
+def _no_such_arm(message: Message, arm: str, node: Node | None, place: Place) -> Iterator[Problem]:
+    known = [DEFAULT_ARM, *message.variants] if message.variants else []
+    if arm not in known:
+        help_ = "" if known else "give it `variants:`; without any there is nothing to tell apart"
+        yield no_such("variant", arm, node, place, known, of=f"message `{message.name}`", help_=help_)

@@ -8,6 +8,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from flowctl.language.arm import DEFAULT_ARM
 from flowctl.report.flow import flow
 from flowctl.report.places import Steps
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 _STATES = ("active", "completed", "exited", "failed", "goal")
+_COMPARED = (1, 2, 3, 7)  # delivered, opened, clicked, unsubscribed
 _OUTBOX = ("ready", "claimed", "transmitting", "sent", "failed", "in_doubt", "skipped", "cancelled")
 
 
@@ -58,6 +60,18 @@ class StepCount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VariantCount:
+    """One arm of a message's A/B test on a channel; `default` is the message as written. Shares are of what was sent."""
+
+    variant: str
+    sent: int
+    delivered: Share
+    opened: Share
+    clicked: Share
+    unsubscribed: Share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MessageCount:
     """A message on a channel: what became of its outbox rows and of the messages that left. `skipped` is by reason."""
 
@@ -74,6 +88,7 @@ class MessageCount:
     bounced: int
     complained: int
     unsubscribed: int
+    variants: tuple[VariantCount, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,6 +209,7 @@ def _messages(connection: sqlite3.Connection, versions: dict[int, int]) -> list[
         if _OUTBOX[state] == "skipped":
             skipped.setdefault((message, channel), Counter())[reason] += count
     answers = _answers(connection, marks)
+    variants = _variants(connection, marks)
     return [
         MessageCount(
             message=message,
@@ -209,6 +225,7 @@ def _messages(connection: sqlite3.Connection, versions: dict[int, int]) -> list[
             bounced=answers[message, channel, 5],
             complained=answers[message, channel, 6],
             unsubscribed=answers[message, channel, 7],
+            variants=tuple(variants.get((message, channel), ())),
         )
         for (message, channel), counts in states.items()
     ]
@@ -221,3 +238,32 @@ def _answers(connection: sqlite3.Connection, marks: str) -> Counter[tuple[str, s
         f"JOIN names m ON m.id = o.message JOIN names c ON c.id = o.channel WHERE o.version_id IN {marks} AND e.status > 0 GROUP BY 1, 2, 3"
     )
     return Counter({(message, channel, status): count for message, channel, status, count in rows})
+
+
+def _variants(connection: sqlite3.Connection, marks: str) -> dict[tuple[str, str], list[VariantCount]]:
+    """The arms of messages that are tested against their variants, `default` first; by message and channel."""
+    rows = connection.execute(
+        "SELECT m.name, c.name, o.variant, count(*), "
+        + ", ".join(
+            f"sum(EXISTS (SELECT 1 FROM message_events e WHERE e.contact_id = o.contact_id AND e.message = o.message AND e.status = {status} "
+            "AND e.outbox_id = o.id))"
+            for status in _COMPARED
+        )
+        + " FROM outbox o JOIN names m ON m.id = o.message JOIN names c ON c.id = o.channel "
+        f"WHERE o.version_id IN {marks} AND o.variant IS NOT NULL AND o.state = 3 "
+        f"GROUP BY 1, 2, 3 ORDER BY 1, 2, o.variant != '{DEFAULT_ARM}', 3"
+    )
+    found: dict[tuple[str, str], list[VariantCount]] = {}
+    for message, channel, variant, sent, *hits in rows:
+        delivered, opened, clicked, unsubscribed = (Share(hits=each, total=sent) for each in hits)
+        found.setdefault((message, channel), []).append(
+            VariantCount(
+                variant=variant,
+                sent=sent,
+                delivered=delivered,
+                opened=opened,
+                clicked=clicked,
+                unsubscribed=unsubscribed,
+            )
+        )
+    return found

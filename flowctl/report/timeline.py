@@ -204,16 +204,16 @@ def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
 def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
     """That messages left or were called back, and what was reported of them."""
     rows = connection.execute(
-        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc, "
+        "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc, o.variant, "
         f"coalesce({_QUEUED}, 0) FROM message_events m "
         "JOIN names n ON n.id = m.message LEFT JOIN names c ON c.id = m.channel LEFT JOIN outbox o ON o.id = m.outbox_id "
         "WHERE m.contact_id = ?",
         (contact_id,),
     )
     found: list[_Ranked] = []
-    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc, queued in rows:
+    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc, variant, queued in rows:
         sent = status == 0
-        detail = {"by": channel, "to": recipient} if sent else {"link": link} if link else {}
+        detail = _sending(channel, recipient, variant) if sent else {"link": link} if link else {}
         step = steps.at(version_id, pc) if sent else None
         entry = Entry(
             at=at, kind=_STATUSES[status], subject=name, detail=detail, step=step, enrollment_id=enrollment_id
@@ -231,6 +231,11 @@ def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
         )
         found.append(((at, _JOURNAL, row_id), entry))
     return found
+
+
+def _sending(channel: str, recipient: str, variant: str | None) -> dict[str, Any]:
+    said = {"by": channel, "to": recipient}
+    return said | {"variant": variant} if variant else said
 
 
 def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[Pending]:

@@ -41,6 +41,7 @@ class Send:
     channel: str
     at: int
     workflow: str
+    variant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,7 @@ class Actual:
     def of(cls, connection: sqlite3.Connection, contact_id: int, since: int) -> Actual:
         """Read it."""
         rows = connection.execute(
-            "SELECT e.id, m.name, ch.name, e.at, v.workflow FROM message_events e JOIN outbox o ON o.id = e.outbox_id "
+            "SELECT e.id, m.name, ch.name, e.at, v.workflow, o.variant FROM message_events e JOIN outbox o ON o.id = e.outbox_id "
             "JOIN names m ON m.id = e.message JOIN names ch ON ch.id = o.channel JOIN workflow_versions v ON v.id = o.version_id "
             "WHERE e.contact_id = ? AND e.status = 0 AND e.id > ? ORDER BY e.at, e.id",
             (contact_id, since),
@@ -78,7 +79,9 @@ class Actual:
             (contact_id,),
         ).fetchall()
         return cls(
-            sends=tuple(Send(message=row[1], channel=row[2], at=row[3], workflow=row[4]) for row in rows),
+            sends=tuple(
+                Send(message=row[1], channel=row[2], at=row[3], workflow=row[4], variant=row[5]) for row in rows
+            ),
             enrollments=tuple(Enrollment(workflow=row[0], ended=row[1], ended_at=row[2]) for row in enrolled),
             last_outbox=last,
             connection=connection,
@@ -129,6 +132,8 @@ class _Watch:
 
     def _is(self, send: Send, want: ExpectedSend) -> bool:
         if send.message != want.message or (want.channel is not None and send.channel != want.channel):
+            return False
+        if want.variant is not None and send.variant != want.variant:
             return False
         return want.at is None or self._same_minute(send.at, self._at(want.at))
 
@@ -207,11 +212,13 @@ class _Watch:
 
     def _wanted(self, want: ExpectedSend) -> str:
         at = f" at {self._when(self._at(want.at))}" if want.at is not None else ""
-        return f"{want.message}{f' by {want.channel}' if want.channel else ''}{at}"
+        variant = f" ({want.variant})" if want.variant else ""
+        return f"{want.message}{variant}{f' by {want.channel}' if want.channel else ''}{at}"
 
     def _found(self, send: Send, wanted: list[ExpectedSend]) -> str:
         timed = any(want.at is not None for want in wanted)
-        return f"{send.message} by {send.channel}{f' at {self._when(send.at)}' if timed else ''}"
+        variant = f" ({send.variant})" if send.variant and any(want.variant is not None for want in wanted) else ""
+        return f"{send.message}{variant} by {send.channel}{f' at {self._when(send.at)}' if timed else ''}"
 
     def _list(self, words: list[str]) -> str:
         return ", ".join(words) if words else "nothing"
