@@ -10,7 +10,7 @@ from flowctl.engine.localtime import instant, zones
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from flowctl.engine.runtime import Entrance, Runtime
     from flowctl.engine.segments import Probe
@@ -39,6 +39,7 @@ class Horizon:
         self._moments = {(name, probe.edge_ms) for probe in timed if probe.kind == "moment" for name in probe.names}
         self._by_day = any(probe.kind == "day" for probe in timed)
         self._by_slot = any(probe.kind == "slot" for probe in timed)
+        self._known: dict[object, tuple[int, int]] = {}  # a schedule, a time of day in a zone → asked from, the answer
 
     def next(self, after: int) -> int:
         """The first instant after `after` (UTC ms) at which anything can happen without new facts arriving; NEVER where nothing will.
@@ -102,16 +103,28 @@ class Horizon:
                 case "schedule":
                     from flowctl.engine.triggers.schedule import times  # noqa: PLC0415 - croniter, only where there are schedules
 
-                    yield from times(said["cron"], said["zone"], after)[:1]
+                    cron, zone = said["cron"], said["zone"]
+                    yield self._remembered(
+                        (cron, zone), after, lambda cron=cron, zone=zone: next(iter(times(cron, zone, after)), NEVER)
+                    )
                 case "date":
                     yield from self._midnights(after, time.fromisoformat(said["time"]))
 
     def _midnights(self, after: int, clock: time) -> Iterator[int]:
         """When a time of day comes next, in each zone."""
         for _, name in zones(self._connection):
-            day = datetime.fromtimestamp(after / 1000, UTC).astimezone(ZoneInfo(name)).date() - timedelta(days=1)
-            yield min(
-                at
-                for ahead in range(4)
-                if (at := instant(datetime.combine(day + timedelta(days=ahead), clock), name)) > after
-            )
+            yield self._remembered((clock, name), after, lambda name=name: _next(clock, name, after))
+
+    def _remembered(self, asked: object, after: int, find: Callable[[], int]) -> int:
+        """An answer holds for every instant from the one it was found for until itself."""
+        known = self._known.get(asked)
+        if known is None or not known[0] <= after < known[1]:
+            known = self._known[asked] = (after, find())
+        return known[1]
+
+
+def _next(clock: time, zone: str, after: int) -> int:
+    day = datetime.fromtimestamp(after / 1000, UTC).astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+    return min(
+        at for ahead in range(4) if (at := instant(datetime.combine(day + timedelta(days=ahead), clock), zone)) > after
+    )
