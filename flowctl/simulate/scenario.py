@@ -23,7 +23,7 @@ from flowctl.simulate.expectations import Actual, Mismatch, mismatches
 from flowctl.simulate.office import Office
 from flowctl.store import consents, contacts, coupons, events, statuses, surveys, tasks
 from flowctl.store.casting import CastError, Kind, cast
-from flowctl.store.database import open_store, transaction
+from flowctl.store.database import open_store, transaction, undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ class Trail:
 
 
 class Bench:
-    """A project applied once; every scenario runs on a copy of that store."""
+    """A project applied once; every scenario runs on that store and is undone."""
 
     def __init__(self, project: Project) -> None:
         """Apply the project's files in memory.
@@ -90,11 +90,8 @@ class Bench:
 
     def run(self, name: str, scenario: ScenarioBody) -> Outcome:
         """Live a scenario to the end of its expectations."""
-        store = self._base.snapshot()
-        try:
-            return _Story(self._tested, store, name, scenario, self.trail).run()
-        finally:
-            store.close()
+        with undone(self._base.connection):
+            return _Story(self._tested, self._base, name, scenario, self.trail).run()
 
 
 class _Story:

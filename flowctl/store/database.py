@@ -55,6 +55,9 @@ PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA cache_size = -64000",
 )
+# How a transaction begins and ends, and what undoes it.
+_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+_PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,29 +107,48 @@ def open_store(where: str | Path, *, create: bool, base: Path | None = None) -> 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """A write transaction: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK on any exception. Inside another one, a part of it.
+    """A write transaction: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK on any exception. Inside another one, a part of it, undone alone.
 
     Raises:
         Busy: another program holds the store for longer than 30 s.
         Failure: the disk is full, the file cannot be written, or it is damaged.
     """
-    if connection.in_transaction:
-        yield connection
-        return
+    begin, commit, undo = _PART if connection.in_transaction else _WHOLE
     with translated(connection):
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(begin)
         try:
             yield connection
-            connection.execute("COMMIT")
+            connection.execute(commit)
         except BaseException:
-            _roll_back(connection)
+            _roll_back(connection, undo)
             raise
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite has rolled back by itself after a full disk or an I/O error; a second ROLLBACK would hide why.
-    if connection.in_transaction:
+@contextmanager
+def undone(connection: sqlite3.Connection) -> Iterator[None]:
+    """Whatever is written inside, in however many transactions, is gone afterwards.
+
+    The connection keeps the statements it compiled, which a copy of the store would compile anew. Temporary tables made inside
+    stay, empty: to make them is to change the schema, and that, too, has every statement compiled anew.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        made = connection.execute("SELECT name, sql FROM temp.sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    finally:
         connection.execute("ROLLBACK")
+    known = {name for (name,) in connection.execute("SELECT name FROM temp.sqlite_schema")}
+    for name, sql in made:
+        if name not in known:  # SQLite keeps `CREATE TABLE …` and `CREATE INDEX …`, whatever was written
+            connection.execute(
+                sql.replace("CREATE TABLE ", "CREATE TEMP TABLE ", 1).replace("CREATE INDEX ", "CREATE INDEX temp.", 1)
+            )
+
+
+def _roll_back(connection: sqlite3.Connection, undo: tuple[str, ...]) -> None:
+    # SQLite has rolled back by itself after a full disk or an I/O error; a second ROLLBACK would hide why.
+    for statement in undo if connection.in_transaction else ():
+        connection.execute(statement)
 
 
 @contextmanager
@@ -270,11 +292,19 @@ def _connect(target: str) -> sqlite3.Connection:
 
 def _opened(connection: sqlite3.Connection, path: Path | None) -> Store:
     uuid, secret = connection.execute("SELECT uuid, secret FROM store").fetchone()
-    _add_functions(connection, secret)
+    _add_functions(connection, uuid, secret)
     return Store(connection=connection, path=path, uuid=uuid, secret=secret)
 
 
-def _add_functions(connection: sqlite3.Connection, secret: str) -> None:
+def _add_functions(connection: sqlite3.Connection, uuid: str, secret: str) -> None:
+    """SQL functions of ours; made once a connection, as each makes SQLite compile every statement anew."""
+
+    def message_key(enrollment: int, pc: int, visit: int, channel: int, recipient: str) -> str:
+        # The idempotency key of a message: the same on every attempt, another in every store.
+        from hashlib import blake2b  # noqa: PLC0415 - only a tick that sends needs it
+
+        return blake2b(f"{uuid}/{enrollment}/{pc}/{visit}/{channel}/{recipient}".encode(), digest_size=16).hexdigest()
+
     def address_hash(channel: str, address: str | None) -> str | None:
         from flowctl.store.suppressions import address_hash as compute  # noqa: PLC0415 - hmac is not for every start
 
@@ -285,6 +315,7 @@ def _add_functions(connection: sqlite3.Connection, secret: str) -> None:
 
         return judge(shape, lat, lon)
 
+    connection.create_function("message_key", 5, message_key, deterministic=True)
     connection.create_function("address_hash", 2, address_hash, deterministic=True)
     connection.create_function("geofenced", 3, geofenced, deterministic=True)
 

@@ -9,7 +9,7 @@ import pytest
 
 from flowctl.failure import Busy, Failure, UsageFailure
 from flowctl.store import database
-from flowctl.store.database import open_store, transaction
+from flowctl.store.database import open_store, transaction, undone
 from flowctl.store.locking import exclusive
 
 
@@ -123,6 +123,29 @@ def test_a_transaction_commits_rolls_back_and_nests(tmp_path):
         connection.executemany("INSERT INTO zones VALUES (?, 'c')", [(3,), (4,)])
     assert not connection.in_transaction
     assert connection.execute("SELECT id FROM zones ORDER BY id").fetchall() == [(1,), (2,)]
+
+
+def test_a_part_of_a_transaction_is_undone_alone(tmp_path):
+    connection = open_store(tmp_path / "s.db", create=True).connection
+    with transaction(connection):
+        connection.execute("INSERT INTO zones VALUES (1, 'a')")
+        with pytest.raises(sqlite3.IntegrityError), transaction(connection):
+            connection.executemany("INSERT INTO zones VALUES (?, 'b')", [(2,), (3,)])
+    assert connection.execute("SELECT id FROM zones").fetchall() == [(1,)]
+
+
+def test_what_is_undone_leaves_nothing_but_empty_temporary_tables():
+    connection = open_store(":memory:", create=True).connection
+    with undone(connection):
+        with transaction(connection):
+            connection.execute("INSERT INTO zones VALUES (1, 'a')")
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, at INTEGER)")
+            connection.execute("CREATE INDEX IF NOT EXISTS temp.seen_at ON seen (at)")
+            connection.execute("INSERT INTO seen (at) VALUES (1)")
+        assert connection.in_transaction
+    assert not connection.in_transaction
+    assert connection.execute("SELECT count(*) FROM zones").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM seen INDEXED BY seen_at").fetchone() == (0,)
 
 
 def test_a_locked_store_is_busy_and_nothing_is_done(tmp_path, monkeypatch):
