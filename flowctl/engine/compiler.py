@@ -11,7 +11,7 @@ from flowctl.engine.conditions import sql as condition_sql
 from flowctl.engine.conditions import survey, unsupported
 from flowctl.engine.conditions.event import first_at
 from flowctl.engine.conditions.literal import json_path, literal
-from flowctl.engine.conditions.scope import Frame, Scope
+from flowctl.engine.conditions.scope import ARRIVAL, Frame, Scope
 from flowctl.engine.conditions.values import operand_of
 from flowctl.language.conditions import (
     EventLeaf,
@@ -95,11 +95,11 @@ class Compiler:
     def found_at(self, leaf: Condition) -> str:
         """SQL of the time at which an awaited fact came, NULL while it has not; never after `w.until_at` or `:now`."""
         limit = "min(:now, w.until_at)"
-        exact = self.exact_time(leaf, since="w.at", until=limit)
+        exact = self.exact_time(leaf, since=ARRIVAL, until=limit)
         if exact is not None:
             return exact
         # A state has no history: it is taken as found when it is looked at, which is whenever it changed.
-        return f"CASE WHEN {self.condition(leaf, since='w.at')} THEN max(w.at, {limit}) END"
+        return f"CASE WHEN {self.condition(leaf, since=ARRIVAL)} THEN max(w.at, {limit}) END"
 
     def exact_time(self, condition: Condition, *, since: str, until: str) -> str | None:
         """SQL of the time of the fact that made a leaf true, NULL while none did; None where only the state tells."""

@@ -53,7 +53,7 @@ def template():
     c.execute("INSERT INTO names VALUES (1, 'message', 'hello'), (2, 'channel', 'email')")
     c.execute("INSERT INTO segments VALUES (1, 'vip', 'x', NULL)")
     c.execute("INSERT INTO contacts (id, created_at, _seed, _origin) VALUES (1, 0, 0, 1), (2, 0, 0, 1)")
-    c.execute("INSERT INTO releases VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
+    c.execute("INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
     c.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'x', 'x', '{}')")
     return store
 
@@ -157,7 +157,7 @@ class TestSteps:
         add_event(db, NOW - 600_000, {"x": 2})
         add_event(db, NOW + 600_000)
         scope = Scope(**{**INSIDE.__dict__, "since": "w.at"})
-        text = first_at(condition(said), scope, until="min(:now, :until)")
+        text = first_at(condition(said), scope, until="min(:now, :until)").replace("w.eid", "w.id")
         row = db.execute(
             f"SELECT {text} FROM contacts c, enrollments w WHERE c.id = 1 AND w.id = 7", {"now": NOW, "until": NOW}
         ).fetchone()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowctl.language.settings import FieldType
 
 ENTRY = "w.entered_at"
+ARRIVAL = "w.at"  # at the step that asks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.engine.conditions.literal import literal
-from flowctl.engine.conditions.scope import ENTRY
+from flowctl.engine.conditions.scope import ARRIVAL, ENTRY
 from flowctl.language.durations import Duration
 
 if TYPE_CHECKING:
@@ -93,5 +93,8 @@ def holds(value: float, bounds: dict[str, float]) -> bool:
 def _after(bound: str, alias: str, *, events: bool) -> list[str]:
     if bound == ENTRY and events:
         tie = _AFTER_CAUSE.format(alias=alias)
+        return [f"{alias}.at >= {bound}", f"({alias}.at > {bound} OR {tie})"]
+    if bound == ARRIVAL and events:  # a step reached without time passing was reached at the entry
+        tie = f"{ARRIVAL} = {ENTRY} AND {_AFTER_CAUSE.format(alias=alias)}"
         return [f"{alias}.at >= {bound}", f"({alias}.at > {bound} OR {tie})"]
     return [f"{alias}.at > {bound}"]
