@@ -1,4 +1,4 @@
-"""`flowctl contacts`: import, list, show, set, export and suppress contacts."""
+"""`flowctl contacts`: import, list, show, set, export, suppress and forget contacts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WHO = "Key, e-mail address, phone number or #id."
 LISTED = ("id", "key", "email", "phone", "language", "country", "created_at")  # what `list` shows unless told
 EVENTS_SHOWN_MAX = 10  # of `show`; --json has all
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Import, list, show, set, export, suppress contacts."
+    no_args_is_help=True, rich_markup_mode=None, help="Import, list, show, set, export, suppress, forget contacts."
 )
 EXAMPLES = """\
 flowctl contacts import people.csv --map Prénom=first_name --consent email --source "shop checkout 2026"
@@ -436,5 +436,53 @@ def suppress(
     said.say(
         f"{render.plural(new, 'address', 'addresses')} suppressed on {channel}"
         + (f", {len(checked) - new} already" if new < len(checked) else "")
+    )
+    return 0
+
+
+@app.command(epilog=example("flowctl contacts forget ana@example.com --yes"))
+def forget(
+    ctx: typer.Context,
+    people: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[X]...", help=f"{WHO} None: finish what was interrupted.", show_default=False),
+    ] = None,
+    suppress: Annotated[
+        bool, typer.Option("--suppress", help="Also never write to their addresses again, whoever imports them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Delete contacts and everything about them, for good: from the store, its write-ahead log and all later backups.
+
+    What suppresses an address stays, as a keyed hash: imported again, it is still not written to. A withdrawn consent
+    to marketing stays so too, and coupon codes they had are given to nobody else. The file is rewritten, which takes
+    seconds a gigabyte and as much room on the disk again; name several people at once. Backups and exports made
+    before, and messages that left, are beyond its reach.
+    """
+    from flowctl import clock
+    from flowctl.store import contacts, forgetting
+
+    said = invocation(ctx)
+    with opened(said) as store:
+        if not people:
+            forgetting.sweep(store)
+            said.say("the store's file holds nothing of people who were forgotten")
+            return 0
+        ids = list(dict.fromkeys(contacts.resolve(store.connection, each) for each in people))
+        named = f"{render.plural(len(ids), 'contact')} ({', '.join(f'#{each}' for each in ids)})"
+        if not yes:
+            if not sys.stdin.isatty():
+                message = f"forgetting {named} cannot be taken back"
+                raise UsageFailure(message, help="confirm with --yes")
+            if not typer.confirm(f"Forget {named} and everything about them, for good?"):
+                return 1
+        done = forgetting.forget(store, ids, suppress_all=suppress, now=clock.now())
+    if json:
+        render.document("contacts-forget", {"contacts": ids, "rows": done.rows, "suppressed": done.suppressed})
+    others = sum(done.rows.values()) - done.rows.get("contacts", 0)
+    said.say(
+        f"forgotten: {named}, {render.plural(others, 'row')} about them; "
+        f"{render.plural(done.suppressed, 'address', 'addresses')} kept suppressed, as a hash"
     )
     return 0

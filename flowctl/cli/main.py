@@ -39,8 +39,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tick": ("Run", "flowctl.cli.tick", "Run one bounded batch: observe, enrol, advance, send. For cron."),
     "enroll": ("Run", "flowctl.cli.enroll", "Put a contact into a workflow by hand."),
     "outbox": ("Run", "flowctl.cli.outbox", "List messages to leave; settle those in doubt."),
-    "contacts": ("Data", "flowctl.cli.contacts", "Import, list, show, set, export, suppress contacts."),
+    "contacts": ("Data", "flowctl.cli.contacts", "Import, list, show, set, export, suppress, forget contacts."),
     "events": ("Data", "flowctl.cli.events", "Import events, or add one."),
+    "bounces": ("Data", "flowctl.cli.bounces", "Import bounces and complaints from a mailbox."),
     "coupons": ("Data", "flowctl.cli.coupons", "Import coupon codes, and see how many are left."),
     "segments": ("Data", "flowctl.cli.segments", "List segments, count and list who is in."),
     "records": ("Data", "flowctl.cli.records", "List, export and import records: opportunities, tickets."),
@@ -54,7 +55,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})  # fmt: skip
+GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

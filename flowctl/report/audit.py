@@ -80,6 +80,10 @@ _CHECKS: dict[str, tuple[str, str]] = {
             "ON m.contact_id = t.contact_id AND m.segment_id = t.segment_id WHERE t.entered = 1 AND m.contact_id IS NULL"
         ),
     ),
+    "erasure-unfinished": (
+        "contacts forgotten whose deleted rows may still lie in the file: `flowctl contacts forget`, without a name, finishes",
+        "SELECT name FROM cursors WHERE name = 'forgetting'",
+    ),
     "broken-reference": ("rows that refer to rows which are not there", "SELECT rowid FROM pragma_foreign_key_check"),
     "damaged-file": (
         "faults of the file itself",

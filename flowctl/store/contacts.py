@@ -216,25 +216,29 @@ _DOSSIER = {
     ),
     "changes": "SELECT field, old, new, at FROM contact_changes WHERE contact_id = ? ORDER BY id",
     "enrollments": (
-        "SELECT r.workflow, r.version, r.state, r.reason, e.entered_at, e.ended_at, e.goal_at, e.trigger, e.data "
+        "SELECT r.workflow, r.version, r.state, r.reason, e.cause, e.rkey AS reentry_key, e.entered_at, e.ended_at, e.goal_at, e.trigger, e.data "
         "FROM enrollments e JOIN enrollments_readable r ON r.id = e.id WHERE e.contact_id = ? ORDER BY e.id"
     ),
     "messages": (
-        "SELECT r.workflow, r.message, r.channel, r.recipient, r.state, r.reason, o.arrived_at, o.settled_at, r.key, r.reply "
+        "SELECT r.workflow, r.message, r.channel, r.recipient, o.variant, r.state, r.reason, o.arrived_at, o.settled_at, r.key, r.reply "
         "FROM outbox o JOIN outbox_readable r ON r.id = o.id WHERE o.contact_id = ? ORDER BY o.id"
     ),
     "message_events": (
-        "SELECT n.name AS message, m.status, m.at, m.link FROM message_events m JOIN names n ON n.id = m.message "
+        "SELECT n.name AS message, m.status, m.at, m.link, m.detail FROM message_events m JOIN names n ON n.id = m.message "
         "WHERE m.contact_id = ? ORDER BY m.at, m.id"
     ),
     "scores": "SELECT score, rule, points, at, cause FROM score_ledger WHERE contact_id = ? ORDER BY at, id",
     "survey_answers": "SELECT survey, at, answers FROM survey_answers WHERE contact_id = ? ORDER BY at, id",
     "coupons": "SELECT name AS coupon, code, given_at FROM coupons WHERE contact_id = ? ORDER BY given_at, id",
     "records": 'SELECT kind, key, at, record_values AS "values" FROM records WHERE contact_id = ? ORDER BY id',
-    "tasks": "SELECT team, title, at, until_at, outcome, done_at FROM tasks WHERE contact_id = ? ORDER BY id",
-    "notices": "SELECT team, owner, recipient, text, at FROM notices WHERE contact_id = ? ORDER BY id",
-    "fetches": "SELECT service, path, at, reason FROM fetches WHERE contact_id = ? ORDER BY id",
+    "tasks": "SELECT team, step, title, at, until_at, outcomes, outcome, done_at FROM tasks WHERE contact_id = ? ORDER BY id",
+    "notices": "SELECT team, owner, recipient, text, at, reply FROM notices WHERE contact_id = ? ORDER BY id",
+    "fetches": "SELECT service, path, save_as, at, reason FROM fetches WHERE contact_id = ? ORDER BY id",
     "audiences": "SELECT audience, since FROM audience_members WHERE contact_id = ? ORDER BY audience",
+    "transitions": (
+        "SELECT s.name AS segment, t.entered, t.at FROM transitions t JOIN segments s ON s.id = t.segment_id "
+        "WHERE t.contact_id = ? ORDER BY t.id"
+    ),
     "journal": (
         "SELECT r.at, r.kind, r.workflow, r.version, r.step, r.detail FROM journal j "
         "JOIN journal_readable r ON r.id = j.id WHERE j.contact_id = ? ORDER BY j.id"
@@ -242,21 +246,49 @@ _DOSSIER = {
 }
 
 
+# Tables that the queries above read, under other names.
+_IN_DOSSIER = {
+    "contacts",
+    "segment_members",
+    "contact_changes",
+    "outbox",
+    "score_ledger",
+    "audience_members",
+} | _DOSSIER.keys()
+
+
 def dossier(connection: sqlite3.Connection, contact_id: int) -> dict[str, Any]:
-    """Everything the store holds about one person, by table, readable: for `contacts show`, and for who asks for their data."""
+    """Everything the store holds about one person, by table, readable: for `contacts show`, and for who asks for their data.
+
+    Tables without a query of their own come as they are, where they hold something.
+    """
+    from flowctl.store.traces import traces  # noqa: PLC0415 - a tick imports this module too
+
     contact = get(connection, contact_id)
     known = {"id": contact_id, "fields": contact.values, "zone": contact.zone}
-    return known | {name: _rows(connection, query, contact_id) for name, query in _DOSSIER.items()}
+    known |= {name: _rows(connection, query, (contact_id,)) for name, query in _DOSSIER.items()}
+    for trace in traces(connection):
+        if trace.table not in _IN_DOSSIER:
+            said = {"contacts": json.dumps([contact_id])}
+            rows = _rows(connection, f'SELECT * FROM "{trace.table}" WHERE {trace.condition}', said)
+            known |= {trace.table: rows} if rows else {}
+    return known
 
 
-def _rows(connection: sqlite3.Connection, query: str, contact_id: int) -> list[dict[str, Any]]:
-    cursor = connection.execute(query, (contact_id,))
+def _rows(connection: sqlite3.Connection, query: str, said: tuple[int] | dict[str, str]) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, said)
     names = [column[0] for column in cursor.description]
     return [{name: _json(name, value) for name, value in zip(names, row, strict=True)} for row in cursor]
 
 
+# Columns that hold JSON, by the names they have in a dossier.
+_JSON_COLUMNS = frozenset(
+    ["properties", "trigger", "data", "detail", "answers", "values", "outcomes", "content", "letter"]
+)
+
+
 def _json(name: str, value: Any) -> Any:
-    inner = name in ("properties", "trigger", "data", "detail", "answers", "values") and isinstance(value, str)
+    inner = name in _JSON_COLUMNS and isinstance(value, str)
     return json.loads(value) if inner else value
 
 

@@ -27,13 +27,22 @@ class Pool:
         return self.codes - self.given
 
 
+def spent_hash(secret: str, code: str) -> str:
+    """A code given to somebody who was forgotten since, as `coupons_spent` keeps it: HMAC-SHA-256, hex."""
+    from hmac import digest  # noqa: PLC0415 - few commands hash
+
+    return digest(bytes.fromhex(secret), b"coupon\0" + code.encode(), "sha256").hex()
+
+
 def add(connection: sqlite3.Connection, name: str, codes: Iterable[str]) -> int:
-    """Add codes to a pool, in one transaction; those it has already are passed over. Returns how many are new."""
+    """Add codes to a pool, in one transaction; those it has or had already are passed over. Returns how many are new."""
     with transaction(connection):
+        (secret,) = connection.execute("SELECT secret FROM store").fetchone()
+        spent = {digest for (digest,) in connection.execute("SELECT hash FROM coupons_spent WHERE name = ?", (name,))}
         before = connection.total_changes
         connection.executemany(
             "INSERT INTO coupons (name, code) VALUES (?, ?) ON CONFLICT (name, code) DO NOTHING",
-            ((name, code) for code in codes),
+            ((name, code) for code in codes if not spent or spent_hash(secret, code) not in spent),
         )
         return connection.total_changes - before
 
@@ -66,6 +75,9 @@ def of(connection: sqlite3.Connection, contact_id: int) -> dict[str, str]:
 
 
 def pools(connection: sqlite3.Connection) -> list[Pool]:
-    """Every pool, by name."""
-    rows = connection.execute("SELECT name, count(*), count(contact_id) FROM coupons GROUP BY name ORDER BY name")
+    """Every pool, by name; codes of people who were forgotten are given."""
+    rows = connection.execute(
+        "SELECT name, sum(codes), sum(given) FROM (SELECT name, count(*) AS codes, count(contact_id) AS given FROM coupons GROUP BY name "
+        "UNION ALL SELECT name, count(*), count(*) FROM coupons_spent GROUP BY name) GROUP BY name ORDER BY name"
+    )
     return [Pool(name=name, codes=codes, given=given) for name, codes, given in rows]

@@ -266,7 +266,7 @@ class EventImport:
                 )
                 continue
             status = statuses.Status(sending=sending, status=statuses.EVENTS[batch.name], at=at, link=link)
-            if self._is_new(batch.name, status, batch.own_ids[index]):
+            if self._is_new(status, batch.own_ids[index]):
                 reported.append(status)
         if not self._plan.dry_run:
             statuses.record(self._connection, reported, now=self._plan.now)
@@ -282,16 +282,11 @@ class EventImport:
             return None, "says neither the key of the message nor whose it is"
         return statuses.newest(self._connection, contact_id, name), "no such message was sent to this contact"
 
-    def _is_new(self, event: str, status: statuses.Status, own: str | None) -> bool:
-        said = status.sending
-        content = {"key": said.key, "message": said.message, "link": status.link}
-        text = _encode({name: value for name, value in content.items() if value is not None})
-        identity = own if own is not None else f"{said.contact_id}\0{event}\0{status.at}\0{text}"
+    def _is_new(self, status: statuses.Status, own: str | None) -> bool:
         if self._plan.dry_run:
             self.outcome.stored += 1
             return False
-        row = (said.contact_id, type_id(self._connection, event), status.at, text, dedupe(identity))
-        new = self._connection.execute(f"{_INSERT} RETURNING id", row).fetchone() is not None
+        new = statuses.note(self._connection, status, identity=own)
         self.outcome.stored += new
         self.outcome.known += not new
         return new

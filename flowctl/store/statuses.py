@@ -22,7 +22,7 @@ _SUPPRESSING: dict[int, suppressions.Reason] = {
     UNSUBSCRIBED: "unsubscribed",
 }
 # `outbox.state`
-_STATE_READY, _STATE_TRANSMITTING, _STATE_SENT, _STATE_FAILED, _STATE_IN_DOUBT = 0, 2, 3, 4, 5
+_STATE_READY, _STATE_TRANSMITTING, _STATE_SENT, _STATE_IN_DOUBT = 0, 2, 3, 5
 _JOURNAL_RESOLVED = 20
 _OUTBOX = (
     "SELECT o.id, o.contact_id, o.enrollment_id, o.channel, ch.name, o.message, m.name, o.recipient, o.key "
@@ -53,6 +53,8 @@ class Status:
     status: int
     at: int
     link: str | None = None
+    detail: str | None = None  # JSON: what a bounce said
+    suppresses: bool = True  # a soft bounce does not
 
 
 def by_key(connection: sqlite3.Connection, key: str) -> Sending | None:
@@ -79,10 +81,20 @@ def record(connection: sqlite3.Connection, reported: Sequence[Status], *, now: i
     """
     settle(connection, reported, now=now)
     connection.executemany(
-        "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel, link) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel, link, detail) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (s.contact_id, s.message_id, each.status, each.at, s.outbox_id, s.enrollment_id, s.channel_id, each.link)
+            (
+                s.contact_id,
+                s.message_id,
+                each.status,
+                each.at,
+                s.outbox_id,
+                s.enrollment_id,
+                s.channel_id,
+                each.link,
+                each.detail,
+            )
             for each in reported
             for s in (each.sending,)
         ],
@@ -98,47 +110,58 @@ def record(connection: sqlite3.Connection, reported: Sequence[Status], *, now: i
                 )
             )
         reason = _SUPPRESSING.get(each.status)
-        if reason:
+        if reason and each.suppresses:
             suppressions.suppress(
                 connection, said.channel, [said.recipient], reason=reason, source=source, at=each.at, now=now
             )
     consents.record(connection, withdrawn, now=now)
 
 
+def note(connection: sqlite3.Connection, status: Status, *, identity: str | None = None) -> bool:
+    """Store the event that a report is, for conditions and triggers; whether it is new. Inside a write transaction.
+
+    `identity` is by what it is known when it comes again: unless said, contact, status, time, message and link.
+    """
+    from flowctl.store.events import dedupe, type_id  # noqa: PLC0415 - it brings casting, which a tick does without
+
+    said = status.sending
+    event = f"message_{NAMES[status.status]}"
+    content = {"key": said.key, "message": said.message, "link": status.link}
+    text = json.dumps({name: value for name, value in content.items() if value is not None}, ensure_ascii=False)
+    known = identity if identity is not None else f"{said.contact_id}\0{event}\0{status.at}\0{text}"
+    row = connection.execute(
+        "INSERT INTO events (contact_id, type, at, props, dedupe) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (contact_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING RETURNING id",
+        (said.contact_id, type_id(connection, event), status.at, text, dedupe(known)),
+    ).fetchone()
+    return row is not None
+
+
 def settle(connection: sqlite3.Connection, reported: Sequence[Status], *, now: int) -> int:
     """Settle messages in doubt by what was reported of them; how many. Inside a write transaction.
 
-    A bounce says that it failed, everything else that it was sent. What is not in doubt stays as it is.
+    Whatever it says, the message was sent: it bounces only where a server took it. What is not in doubt stays as it is.
     """
     settled = 0
     for each in reported:
-        failed = each.status == BOUNCED
         row = connection.execute(
-            # A message that failed counts against no cap.
             # One that waits to be sent once more is in doubt too, and need not be.
-            "UPDATE outbox SET state = ?1, reason = ?2, counted_at = CASE WHEN NOT ?3 THEN coalesce(counted_at, ?4) END, "
-            "ready_at = NULL, settled_at = coalesce(settled_at, ?4) "
-            f"WHERE id = ?5 AND (state = {_STATE_IN_DOUBT} OR state = {_STATE_READY} AND doubts > 0) "
+            f"UPDATE outbox SET state = {_STATE_SENT}, reason = NULL, counted_at = coalesce(counted_at, ?1), "
+            "ready_at = NULL, settled_at = coalesce(settled_at, ?1) "
+            f"WHERE id = ?2 AND (state = {_STATE_IN_DOUBT} OR state = {_STATE_READY} AND doubts > 0) "
             "RETURNING contact_id, enrollment_id, version_id, pc, counted_at",
-            (
-                _STATE_FAILED if failed else _STATE_SENT,
-                "bounced" if failed else None,
-                failed,
-                now,
-                each.sending.outbox_id,
-            ),
+            (now, each.sending.outbox_id),
         ).fetchone()
         if row is None:
             continue
         settled += 1
         contact_id, enrollment_id, version_id, pc, counted_at = row
-        detail = json.dumps({"state": "failed" if failed else "sent", "by": f"message_{NAMES[each.status]}"})
+        detail = json.dumps({"state": "sent", "by": f"message_{NAMES[each.status]}"})
         connection.execute(
             "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (contact_id, enrollment_id, version_id, pc, now, _JOURNAL_RESOLVED, detail),
         )
-        if not failed:
-            _note_sent(connection, each.sending, counted_at)
+        _note_sent(connection, each.sending, counted_at)
         connection.execute(
             "UPDATE enrollments SET due_at = ? WHERE id = ? AND pc = ? AND ended_at IS NULL AND until_at IS NOT NULL AND due_at IS NULL",
             (now, enrollment_id, pc),

@@ -21,6 +21,7 @@ from flowctl.engine.conditions.message import STATUSES
 from flowctl.engine.localtime import refresh_zones
 from flowctl.engine.observe import advance_cursors, judge_in_full, new_facts, observe, start_cursors
 from flowctl.engine.segments import SegmentPlan
+from flowctl.engine.slices import Slice
 from flowctl.language.conditions import (
     Condition,
     Not,
@@ -58,7 +59,7 @@ def _template():
     connection.execute(
         "INSERT INTO names VALUES (1, 'message', 'hello'), (2, 'message', 'bye'), (3, 'channel', 'email')"
     )
-    connection.execute("INSERT INTO releases VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
+    connection.execute("INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
     connection.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'x', 'x', '{}')")
     return store
 
@@ -336,7 +337,7 @@ class Run:
         while True:
             self.connection.execute("BEGIN")
             facts = new_facts(self.connection, t0, self.now, rows_max=rows_max)
-            observe(self.connection, self.plans, t0, self.now)
+            observe(Slice(self.connection, facts), self.plans)
             advance_cursors(self.connection)
             self.connection.execute("COMMIT")
             t0 = self.now

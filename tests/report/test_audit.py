@@ -16,6 +16,7 @@ HARM = {
     "status-without-sent": "UPDATE outbox SET state = 4 WHERE id = 1",
     "member-without-transition": "INSERT INTO segment_members (segment_id, contact_id, since) VALUES ({segment}, 1, 1)",
     "transition-without-member": "INSERT INTO transitions (contact_id, segment_id, entered, existing, at) VALUES (1, {segment}, 1, 0, 1)",
+    "erasure-unfinished": "INSERT INTO cursors (name, value) VALUES ('forgetting', 1)",
     "broken-reference": "DELETE FROM event_types WHERE name = 'bought'",
 }
 

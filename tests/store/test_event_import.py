@@ -240,7 +240,7 @@ def test_what_follows_from_a_report_follows_once(load, store, rows, outbox, even
 
 @pytest.mark.parametrize(
     ("event", "state"),
-    [("message_delivered", 3), ("message_clicked", 3), ("message_complained", 3), ("message_bounced", 4)],
+    [("message_delivered", 3), ("message_clicked", 3), ("message_complained", 3), ("message_bounced", 3)],
 )
 def test_a_report_settles_what_was_in_doubt(load, rows, outbox, event, state):
     outbox(1, state=5, key="k1")
