@@ -118,7 +118,7 @@ def test_every_rule_has_a_module_a_page_and_cases():
 def test_every_adapter_is_a_channel_module():
     from flowctl.channels.registry import ADAPTERS
 
-    shared = {"address", "channel", "devserver", "pace", "pool", "registry", "replies", "recording"}
+    shared = {"address", "channel", "devserver", "pace", "pool", "registry", "replies", "recording", "wire"}
     assert modules("channels") - shared == set(ADAPTERS)
 
 

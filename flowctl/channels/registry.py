@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowctl.failure import Failure
+from flowctl.language.adapters import ADAPTERS as KNOWN
+from flowctl.language.adapters import DESCRIPTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +21,7 @@ _RATE = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*(?:/|per)\s*(s|sec|second|m|min|minu
 _RATE_UNIT_S = {"s": 1, "m": 60, "h": 3600}
 CONNECTIONS_MAX = 64
 PORT_MAX = 65_535
-# Settings of flowctl.yaml that describe a channel to lint and to people, and that no adapter reads.
-_DESCRIPTIVE = frozenset({"dkim", "spf", "price"})
+_DESCRIPTIVE = DESCRIPTIVE | {"provider"}
 
 
 def make_channel(channel: str, settings: Mapping[str, Any]) -> Channel:
@@ -70,8 +71,72 @@ def _maildir(settings: Settings) -> Channel:
     return MaildirChannel(settings["path"], connections=settings.get("connections", 1))
 
 
+def _twilio(settings: Settings) -> Channel:
+    from flowctl.channels import twilio  # noqa: PLC0415 - http.client and ssl cost 20 ms
+
+    for needed in ("account", "token"):
+        if not settings.get(needed):
+            message = f"adapter twilio needs `{needed}`"
+            raise ValueError(message)
+    own = {name: settings.pop(name, None) for name in ("account", "token", "username", "callback")}
+    return twilio.channel(
+        account=own["account"], token=own["token"], user=own["username"], callback=own["callback"], **_of_http(settings)
+    )
+
+
+def _http(settings: Settings) -> Channel:
+    from flowctl.channels.http import HttpChannel, HttpSettings  # noqa: PLC0415 - the same
+
+    description = settings.pop("description", None)
+    if not description:
+        message = "adapter http needs a `provider`"
+        raise ValueError(message)
+    values = settings.pop("values", {})
+    missing = [name for name in description.get("values", []) if not values.get(name)]
+    if missing:
+        message = f"provider {description.get('provider')} needs `values: {{{missing[0]}: …}}`"
+        raise ValueError(message)
+    return HttpChannel(HttpSettings(description=description, values=values, **_of_http(settings)))
+
+
+def _of_http(settings: Settings) -> Settings:
+    names = {"rate": "rate_per_s", "timeout": "timeout_s", "reply_timeout": "reply_timeout_s", "from": "sender"}
+    return {names.get(name, name): value for name, value in settings.items()}
+
+
+def _inbox(settings: Settings) -> Channel:
+    from flowctl.channels.inbox import InboxChannel  # noqa: PLC0415 - only what is used
+
+    if "store" not in settings:
+        message = "adapter inbox needs the store that it delivers to"
+        raise ValueError(message)
+    return InboxChannel(settings["store"])
+
+
 def _text(value: object) -> str:
     return str(value)
+
+
+def _url(value: object) -> str:
+    from flowctl.channels.wire import NoAddress, split  # noqa: PLC0415 - ssl, only for HTTP
+
+    try:
+        split(str(value))
+    except NoAddress as fault:
+        message = f"url: {fault}"
+        raise ValueError(message) from None
+    return str(value)
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        message = f"values: {value!r} is no block of names"
+        raise ValueError(message)  # noqa: TRY004 - what a channel's settings fail with
+    return {str(name): str(each) for name, each in value.items() if each is not None}
+
+
+def _as_it_is(value: object) -> Any:
+    return value
 
 
 def _security(value: object) -> str:
@@ -127,12 +192,22 @@ _READ: dict[str, Callable[[object], Any]] = {
     "timeout": _seconds,
     "reply_timeout": _seconds,
     "path": lambda value: Path(_text(value)),
+    "url": _url,
+    "account": _text,
+    "token": _text,
+    "callback": _text,
+    "from": _text,
+    "private": bool,
+    "values": _texts,
+    "description": _as_it_is,
+    "store": _as_it_is,
 }
-
-# One line an adapter: what makes it, and the settings it takes.
+# What is handed over besides the settings of flowctl.yaml: a release's description of the provider, the store.
+_INSIDE = {"http": {"description"}, "inbox": {"store"}}
+_MAKERS = {"http": _http, "inbox": _inbox, "maildir": _maildir, "smtp": _smtp, "twilio": _twilio}
+# What makes each adapter, and the settings it takes.
 ADAPTERS: dict[str, tuple[Callable[[Settings], Channel], frozenset[str]]] = {
-    "maildir": (_maildir, frozenset({"path", "connections"})),
-    "smtp": (_smtp, frozenset(_READ) - {"path"}),
+    name: (make, KNOWN[name].may | _INSIDE.get(name, set())) for name, make in _MAKERS.items()
 }
 
 

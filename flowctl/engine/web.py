@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
-import socket
-import ssl
 from dataclasses import dataclass, field
+from ssl import create_default_context
 from time import monotonic
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from flowctl import __version__
+from flowctl.channels import wire
+from flowctl.channels.wire import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
 BYTES_MAX = 256 * 1024  # an answer is kept with every enrollment
 REDIRECTS_MAX = 3
 DEPTH_MAX = 100  # of the JSON; SQLite reads no deeper than 1,000
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TOO_MANY, _SERVER_ERROR = 429, 500
-_PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # What a path may hold as it stands; everything else is percent-encoded.
 _SAFE = "/%?&=:@!$'()*+,;~-._[]"
 
@@ -66,7 +65,7 @@ def get_json(service: Service, path: str) -> str:
     end = monotonic() + service.timeout_s
     for _ in range(REDIRECTS_MAX + 1):
         parts = _split(url)
-        own = _origin(parts) == _origin(origin)
+        own = wire.origin(parts) == wire.origin(origin)
         # Secrets stay with the service they belong to.
         headers = {
             **(service.headers if own else {}),
@@ -86,110 +85,39 @@ def get_json(service: Service, path: str) -> str:
 
 def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        message = "the address is none"
-        raise Unfetched(message, again=False) from None
-    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None or port == 0:
-        message = "the address is no http:// or https:// one with a host and without a user"
-        raise Unfetched(message, again=False)
-    return parts
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, whatever it is wrapped in."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if found in _NAT64:
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return found.is_global and not found.is_multicast and not found.is_reserved and not found.is_unspecified
+        return wire.split(url)
+    except wire.NoAddress as fault:
+        raise Unfetched(str(fault), again=False) from None
 
 
 def _exchange(parts: SplitResult, headers: Mapping[str, str], end: float, *, private: bool) -> tuple[int, bytes]:
     """Status, and the body or where a redirect leads."""
     try:
-        connection = _connected(parts, end, private=private)
+        request = wire.request_bytes("GET", parts, {**headers, "Accept-Encoding": "identity", "Connection": "close"})
+        # Looked up at each call, so that what counts as public is judged here and nowhere before.
+        line = wire.dial(
+            parts, end, allowed=lambda address: private or is_public(address), context=create_default_context
+        )
+    except wire.NoAddress as fault:
+        said = str(fault)
+        hint = ", and the service does not say `private: true`" if said.endswith("private address") else ""
+        raise Unfetched(said + hint, again=False) from None
     except OSError as error:  # also a failed TLS handshake, also a name that does not resolve
         message = f"no connection: {error.strerror or error}"
         raise Unfetched(message, again=True) from None
     try:
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers={**headers, "Accept-Encoding": "identity"})
-        with connection.getresponse() as response:
-            if response.status in _REDIRECTS:
-                return response.status, response.getheader("Location", "").encode("latin-1", "replace")
-            return response.status, _body(response, connection, end)
+        line.send(request, end)
+        answer = line.receive("GET", end, BYTES_MAX)
+    except wire.TooLong as fault:
+        raise Unfetched(str(fault), again=False) from None
     except (OSError, http.client.HTTPException) as error:
         message = f"no answer: {type(error).__name__}"
         raise Unfetched(message, again=True) from None
-    except ValueError:  # a header or a path that HTTP cannot say
-        message = "the request holds characters that HTTP does not allow"
-        raise Unfetched(message, again=False) from None
     finally:
-        connection.close()
-
-
-def _connected(parts: SplitResult, end: float, *, private: bool) -> http.client.HTTPConnection:
-    """A connection to the very address that was judged: the name is resolved once, whatever spelling it has."""
-    scheme, host, port = _origin(parts)
-    assert host is not None  # noqa: S101 - `_split` saw to it
-    left_s = max(0.1, end - monotonic())
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        message = "the host is no name"
-        raise Unfetched(message, again=False) from None
-    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-    if not private and not all(map(is_public, addresses)):
-        message = f"{host} is a private address, and the service does not say `private: true`"
-        raise Unfetched(message, again=False)
-    connection = http.client.HTTPConnection(host, port, timeout=left_s)
-    raw = _first_that_answers(addresses, port, left_s)
-    try:
-        connection.sock = (
-            ssl.create_default_context().wrap_socket(raw, server_hostname=host) if scheme == "https" else raw
-        )
-    except BaseException:
-        raw.close()
-        raise
-    return connection
-
-
-def _first_that_answers(addresses: list[str], port: int, timeout_s: float) -> socket.socket:
-    """A connection to one of a host's addresses, in their order: a machine without IPv6 is told of it all the same."""
-    *others, last = addresses
-    for address in others:
-        try:
-            return socket.create_connection((address, port), timeout=timeout_s / len(addresses))
-        except OSError:
-            continue
-    return socket.create_connection((last, port), timeout=timeout_s)
-
-
-def _body(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while chunk := response.read1(65_536):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > BYTES_MAX:
-            message = f"the answer is longer than {BYTES_MAX // 1024} KiB"
-            raise Unfetched(message, again=False)
-        left_s = end - monotonic()
-        if left_s <= 0:
-            message = "the answer took too long"
-            raise Unfetched(message, again=True)
-        if connection.sock is not None:
-            connection.sock.settimeout(left_s)
-    return b"".join(parts)
+        line.close()
+    if answer.status in _REDIRECTS:
+        return answer.status, answer.headers.get("location", "").encode("latin-1", "replace")
+    return answer.status, answer.body
 
 
 def _judged(status: int, body: bytes) -> str:

@@ -25,6 +25,7 @@ SINGULAR = {
     "test": "test",
     "tests": "test",
     "assumptions": "assumptions",
+    "provider": "provider",
 }
 """Every key that declares a resource, with its kind."""
 KINDS = tuple(dict.fromkeys(SINGULAR.values()))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StrictBool, StrictFloat, StrictInt, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    model_validator,
+)
 
 from flowctl.language.conditions.reachable import Channel
 from flowctl.language.durations import Duration, Span
-from flowctl.language.model import Model, Slug, SnakeCase, TeamName
+from flowctl.language.model import Model, ProviderName, ServiceName, Slug, SnakeCase, TeamName
+from flowctl.language.money import Cost
+from flowctl.language.sms import sender_fault
 from flowctl.language.times import Days, Rate, TimeRange, Zone
 
 FieldType = Literal["text", "number", "integer", "boolean", "date", "datetime", "choice", "tags", "email", "phone"]
@@ -29,6 +42,7 @@ BUILT_IN_EVENTS: dict[str, dict[str, FieldType]] = {
 }
 BUILT_IN_RECORDS = ("task", "ticket", "opportunity")
 EXPIRE_AFTER = Duration(days=3)
+_COUNTRY = re.compile(r"[A-Z]{2}|default")
 
 
 def _typed(value: Any) -> Any:
@@ -76,8 +90,36 @@ class RecordDeclaration(Model):
     """A kind of record."""
 
     fields: dict[SnakeCase, Declared] = {}
-    service: str | None = None
+    service: ServiceName | None = Field(default=None, description="is told of every record that a workflow creates")
+    path: Annotated[str, Field(pattern=r"^/[^/\s?#][^\s?#]*$")] | None = Field(
+        default=None, description="at the service; the record's name unless said"
+    )
     description: str | None = None
+
+
+class Dkim(Model):
+    """The domain that signs e-mail; with a `key` flowctl signs, without one the provider does."""
+
+    domain: str
+    selector: str | None = None
+    key: str | None = Field(
+        default=None, description="a private key, RSA or Ed25519, in PEM: ${NAME}, or the path of a file with mode 0600"
+    )
+
+    @model_validator(mode="after")
+    def _selected(self) -> Self:
+        if self.key and not self.selector:
+            message = "a `key` needs the `selector` under which its public half stands in the DNS"
+            raise ValueError(message)
+        return self
+
+
+def _sms_sender(sender: str) -> str:
+    fault = "" if "${" in sender else sender_fault(sender)
+    if fault:
+        message = f"{sender!r} cannot send an SMS: {fault}"
+        raise ValueError(message)
+    return sender
 
 
 class Sender(Model):
@@ -85,9 +127,10 @@ class Sender(Model):
 
     name: str
     email: str | None = None
-    sms: str | None = None
+    sms: Annotated[str, AfterValidator(_sms_sender)] | None = None
     reply_to: str | None = None
     address: str | None = None
+    dkim: Dkim | None = None
 
 
 class ChannelSettings(Model):
@@ -107,19 +150,15 @@ class ChannelSettings(Model):
     path: str | None = None
     account: str | None = None
     token: str | None = None
-    url: str | None = None
-    method: str | None = None
-    headers: dict[str, str] = {}
-    body: Any = None
-    outcomes: dict[str, Any] = {}
-    file: str | None = None
+    callback: str | None = Field(default=None, description="where the provider reports what became of a message")
+    url: str | None = Field(default=None, description="scheme, host and port in the place of the provider's own")
+    private: StrictBool = Field(default=False, description="addresses inside the own network are fine")
     from_: str | None = Field(default=None, alias="from")
-    credentials: str | None = None
-    public_key: str | None = None
-    private_key: str | None = None
-    dkim: dict[str, Any] | None = None
+    provider: ProviderName | None = None
+    values: dict[str, str] = {}
+    dkim: Dkim | None = None
     spf: StrictBool | None = None
-    price: dict[str, Any] | str | None = None
+    cost: Cost | None = None
 
 
 class Service(Model):
@@ -132,12 +171,28 @@ class Service(Model):
     private: StrictBool = False
 
 
+_ALERT = re.compile(
+    r"slack://[^/\s]+/[^/\s]+/[^/\s]+|(slack\+|teams\+)?https?://[^/\s]+\S*|teams://[^/\s]+/\S+|.*\$\{.*"
+)
+
+
+def _alert(address: str) -> str:
+    if not _ALERT.fullmatch(address):
+        message = "an alert goes to slack://A/B/C, slack+https://HOST/PATH, teams://HOST/PATH or https://HOST/PATH"
+        raise ValueError(message)
+    return address
+
+
 class Team(Model):
     """The own people."""
 
     members: list[str] = []
     email: str | None = None
-    alert: str | None = None
+    alert: Annotated[str, AfterValidator(_alert)] | None = Field(
+        default=None,
+        description="where notices go instead of by e-mail: slack://A/B/C, teams://HOST/PATH, or https://… that takes JSON",
+    )
+    private: StrictBool = Field(default=False, description="an alert's address inside the own network is fine")
 
 
 class Pressure(Model):
@@ -194,17 +249,33 @@ class Hours(Model):
     days: Days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     between: TimeRange | None = None
     holidays: StrictBool = True
-    subdivision: str | None = None
+    subdivision: str | None = Field(
+        default=None,
+        description="whose public holidays: a code such as 57 for all contacts, or a field such as contact.postal_code",
+        examples=["57", "contact.postal_code"],
+    )
 
 
 def _hours_kind(value: Any) -> str:
+    if isinstance(value, Hours):
+        return "hours"
     return "hours" if isinstance(value, dict) and ({"days", "between", "holidays"} & set(value)) else "countries"
+
+
+def _countries(hours: dict[str, Hours]) -> dict[str, Hours]:
+    for name in hours:
+        if not _COUNTRY.fullmatch(name):
+            message = f"`{name}` is no country; write its two letters in capitals, such as FR, or default"
+            raise ValueError(message)
+    return hours
 
 
 QuietHours = dict[
     Channel,
     Annotated[
-        Annotated[Hours, Tag("hours")] | Annotated[dict[str, Hours], Tag("countries")], Discriminator(_hours_kind)
+        Annotated[Hours, Tag("hours")]
+        | Annotated[Annotated[dict[str, Hours], AfterValidator(_countries)], Tag("countries")],
+        Discriminator(_hours_kind),
     ],
 ]
 
@@ -224,8 +295,17 @@ class Lint(Model):
 class Environment(Model):
     """What differs in one environment; other keys override the file's."""
 
-    only_to: list[str] | None = None
-    time_scale: StrictInt | StrictFloat | None = None
+    only_to: Annotated[
+        list[str] | None,
+        Field(
+            description="patterns of addresses, `*` for any text: messages and alerts to all others are skipped",
+            examples=[["*@maison-lune.example", "+336*"]],
+        ),
+    ] = None
+    time_scale: Annotated[
+        StrictInt | StrictFloat | None,
+        Field(gt=0, description="how many times quicker waits, time-outs and windows pass", examples=[60]),
+    ] = None
     store: str | None = None
     public_url: str | None = None
     channels: dict[Channel, ChannelSettings] = {}

@@ -9,6 +9,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from flowctl.failure import UsageFailure
+from flowctl.language.attached import FILE_BYTES_MAX, encoded, encoded_bytes_max, is_encoded
 from flowctl.language.problem import Place, Problem, Related
 from flowctl.language.reading import SETTINGS, SINGULAR, Declaration, read, read_settings
 from flowctl.language.source import BYTES_MAX, decode, parse_text
@@ -16,7 +17,7 @@ from flowctl.project.find import SETTINGS_FILE, files
 from flowctl.project.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from flowctl.language.model import Model
@@ -27,6 +28,7 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 _SHELVES = {
     "workflow": "workflows", "segment": "segments", "message": "messages", "score": "scores", "survey": "surveys",
     "geofence": "geofences", "test": "scenarios", "assumptions": "assumptions",
+    "provider": "providers",
 }  # fmt: skip
 _DECLARES = re.compile(
     rf"^({'|'.join(key for key, kind in SINGULAR.items() if key == kind)}):[ \t]*['\"]?([^\s'\"#]+)", re.MULTILINE
@@ -47,7 +49,12 @@ def load_texts(texts: dict[str, str], root: Path) -> Project:
     return load_from(TextFiles(texts), root)
 
 
-def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "") -> Project:
+def load_edited(texts: Mapping[str, str], root: Path, *, environment: str = "") -> Project:
+    """Read the project in `root` with some texts in place of its files."""
+    return load_from(EditedFiles(DiskFiles(root), texts), root, environment=environment)
+
+
+def load_from(origin: Files, root: Path, *, environment: str = "") -> Project:
     """Read a project from whatever can list and read its files."""
     from flowctl.language.settings import Settings  # noqa: PLC0415 - loaded only where it is needed
     from flowctl.project.references import check, check_partial  # noqa: PLC0415 - loaded only where it is needed
@@ -60,7 +67,7 @@ def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "
     for path in origin.paths(settings.exclude):
         _take_file(shelf, origin, path)
     shelf.problems += _duplicates(shelf.declarations)
-    bodies = _bodies(shelf, origin, settings)
+    bodies = {**_bodies(shelf, origin, settings), **_attachments(shelf, origin)}
     resources: dict[str, dict[str, Any]] = {name: {} for name in _SHELVES.values()}
     declared: dict[str, dict[str, Place]] = {kind: {} for kind in _SHELVES}
     for one in shelf.declarations:
@@ -71,6 +78,7 @@ def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "
     project = Project(
         root=root,
         settings=settings,
+        environment=environment if read_sound else "",
         sources=shelf.sources,
         bodies=bodies,
         settings_sound=read_sound,
@@ -83,6 +91,7 @@ def load_from(origin: DiskFiles | TextFiles, root: Path, *, environment: str = "
         geofences=resources["geofences"],
         scenarios=resources["scenarios"],
         assumptions=resources["assumptions"],
+        providers=resources["providers"],
     )
     partial = [(one.kind, one.partial) for one in shelf.declarations if one.partial is not None]
     problems = [*shelf.problems, *check(project, origin.exists), *check_partial(project, partial, origin.exists)]
@@ -120,7 +129,11 @@ class DiskFiles:
 
     def exists(self, path: str) -> bool:
         """Whether a file is there, inside the project."""
-        return not path.startswith(("../", "/")) and path != ".." and "\0" not in path and (self.root / path).is_file()
+        if path.startswith(("../", "/")) or path == ".." or "\0" in path:
+            return False
+        target = self.root / path
+        # A link in the repository must not send out what lies elsewhere on the machine.
+        return target.is_file() and target.resolve().is_relative_to(self.root.resolve())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,29 @@ class TextFiles:
         return path in self.texts
 
 
+@dataclass(frozen=True, slots=True)
+class EditedFiles:
+    """The files of a project's folder, some with another text than on the disk."""
+
+    disk: DiskFiles
+    texts: Mapping[str, str]
+
+    def paths(self, exclude: list[str]) -> Iterator[str]:
+        """The resource files."""
+        return self.disk.paths(exclude)
+
+    def read(self, path: str, bytes_max: int = BYTES_MAX) -> bytes | str:
+        """The bytes of a file, or why it cannot be read."""
+        return self.texts[path].encode()[: bytes_max + 1] if path in self.texts else self.disk.read(path, bytes_max)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is there."""
+        return path in self.texts or self.disk.exists(path)
+
+
+Files = DiskFiles | TextFiles | EditedFiles
+
+
 @dataclass(slots=True)
 class _Shelf:
     """What was read so far."""
@@ -152,7 +188,7 @@ class _Shelf:
     settings: Model | None = None
 
 
-def _take_file(shelf: _Shelf, origin: DiskFiles | TextFiles, path: str) -> None:
+def _take_file(shelf: _Shelf, origin: Files, path: str) -> None:
     data = origin.read(path)
     if isinstance(data, str):
         shelf.problems.append(_problem("YML001", "syntax-error", Place(path=path), f"the file cannot be read: {data}"))
@@ -205,7 +241,7 @@ def _duplicates(declarations: list[Declaration]) -> Iterator[Problem]:
             )
 
 
-def _bodies(shelf: _Shelf, origin: DiskFiles | TextFiles, settings: Settings) -> dict[str, str]:
+def _bodies(shelf: _Shelf, origin: Files, settings: Settings) -> dict[str, str]:
     """Texts of the files that messages and fetches name; what is missing is `references`' to report."""
     found: dict[str, str] = {}
     for model, file in _named_files(shelf.declarations, settings):
@@ -232,6 +268,39 @@ def _bodies(shelf: _Shelf, origin: DiskFiles | TextFiles, settings: Settings) ->
                 )
             )
     return found
+
+
+def _attachments(shelf: _Shelf, origin: Files) -> dict[str, str]:
+    """The files that e-mails bring along, encoded; a release's are already."""
+    found: dict[str, str] = {}
+    for part, file, place in _attached_files(shelf.declarations):
+        path = body_path(part, file)
+        if path in found or not origin.exists(path):
+            continue
+        data = origin.read(path, encoded_bytes_max())
+        stored = isinstance(origin, TextFiles) and is_encoded(origin.texts[path])
+        if isinstance(data, str) or (len(data) > FILE_BYTES_MAX and not stored):
+            why = data if isinstance(data, str) else f"it is larger than {FILE_BYTES_MAX // 1024 // 1024} MiB"
+            message = f"`{path}` cannot be attached: {why}"
+            help_ = "put the file where people can download it, and send a link"
+            shelf.problems.append(_problem("YML005", "over-limit", place, message, help_=help_))
+            continue
+        found[path] = data.decode("ascii") if stored else encoded(data)
+    return found
+
+
+def _attached_files(declarations: list[Declaration]) -> Iterator[tuple[Model, str, Place]]:
+    """Every file that a message attaches, with the block that names it and where."""
+    for one in declarations:
+        model: Any = one.model
+        if one.kind != "message" or model is None:
+            continue
+        for variant in (model, *model.variants.values()):
+            for index, attached in enumerate(variant.email.attach if variant.email else ()):
+                if isinstance(attached, str):
+                    entry = variant.email.entry("attach")
+                    place = entry.value.items[index].place if entry else variant.email.place
+                    yield variant.email, attached, place
 
 
 def _named_files(declarations: list[Declaration], settings: Settings) -> Iterator[tuple[Model, str]]:

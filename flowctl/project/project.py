@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from flowctl.language.geofence import Geofence
     from flowctl.language.message import Message
     from flowctl.language.problem import Place, Problem
+    from flowctl.language.provider import Provider
     from flowctl.language.scenario import Scenario
     from flowctl.language.score import Score
     from flowctl.language.segment import Segment
-    from flowctl.language.settings import FieldType, Settings
+    from flowctl.language.settings import Environment, FieldType, Settings
     from flowctl.language.survey import Survey
     from flowctl.language.workflow import Workflow
 
@@ -26,6 +27,7 @@ class Project:
 
     root: Path
     settings: Settings
+    environment: str = ""  # the block of `environments:` that was laid over the settings; '': none
     workflows: dict[str, Workflow] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)
     messages: dict[str, Message] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Project:
     geofences: dict[str, Geofence] = field(default_factory=dict)
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     assumptions: dict[str, Assumptions] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)  # its own; `project.providers` knows those that come with flowctl
     sources: dict[str, str] = field(default_factory=dict)  # every YAML file that is text, by its path in the project
     bodies: dict[str, str] = field(default_factory=dict)  # message bodies and fetch samples, likewise
     problems: tuple[Problem, ...] = ()
@@ -44,6 +47,11 @@ class Project:
     def errors(self) -> tuple[Problem, ...]:
         """The problems that keep the project from running."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def chosen(self) -> Environment | None:
+        """The block of `environments:` that was laid over the settings."""
+        return self.settings.environments.get(self.environment)
 
     @property
     def field_types(self) -> dict[str, FieldType]:

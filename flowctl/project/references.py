@@ -11,6 +11,7 @@ from flowctl.language.model import Model, Ref
 from flowctl.language.problem import Edit, Fix, Place, Problem
 from flowctl.language.settings import BUILT_IN_RECORDS
 from flowctl.language.source import Mapping, Node, Scalar, Sequence
+from flowctl.project.providers import packaged_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ _DECLARE = {
     "workflow": "declare it in a file: `workflow: NAME`",
     "survey": "declare it in a file: `survey: NAME` and `questions:`",
     "geofence": "declare it in a file: `geofence: NAME`, `center:` and `radius:`",
+    "provider": "describe it in a file: `provider: NAME`, `request:` and `answers:`",
 }
 _IN_SETTINGS = frozenset({"field", "event", "record", "team", "service", "sender"})
 _KNOWN_SHOWN_MAX = 12
@@ -51,6 +53,7 @@ def check(project: Project, exists: Callable[[str], bool]) -> Iterator[Problem]:
         project.geofences,
         project.scenarios,
         project.assumptions,
+        project.providers,
     )
     for shelf in shelves:
         for resource in shelf.values():
@@ -83,6 +86,7 @@ class Names:
             "team": settings.teams,
             "service": settings.services,
             "sender": settings.senders,
+            "provider": [*project.providers, *packaged_names()],
         }
         self.unsure = frozenset() if project.settings_sound else _IN_SETTINGS
 

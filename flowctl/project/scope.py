@@ -10,6 +10,7 @@ from flowctl.language.faults import invalid
 from flowctl.language.settings import BUILT_IN_RECORDS
 from flowctl.project.checking import Scope, key_node, key_place
 from flowctl.project.comparisons import misfit, same_family, spoken
+from flowctl.project.providers import channel_faults, provider_faults
 from flowctl.project.references import child, mentioned, no_such, node_of, parts
 from flowctl.project.resources import ResourceChecking
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flowctl.language.message import MessageBody
     from flowctl.language.model import Model
     from flowctl.language.problem import Problem
+    from flowctl.language.provider import Provider
     from flowctl.language.scenario import Fact, Past, Scenario
     from flowctl.language.score import Score
     from flowctl.language.settings import FieldType, Settings
@@ -122,6 +124,11 @@ class Checks(ResourceChecking):
     @_rule("Settings")
     def _(self, model: Settings, _scope: Scope) -> Iterator[Problem]:
         yield from self.of_settings(model)
+        yield from channel_faults(self.project)
+
+    @_rule("Provider")
+    def _(self, model: Provider, _scope: Scope) -> Iterator[Problem]:
+        yield from provider_faults(model)
 
     @_rule("Workflow")
     def _(self, model: Workflow, scope: Scope) -> Iterator[Problem]:
