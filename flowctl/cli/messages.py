@@ -117,7 +117,7 @@ def _samples(project: Any) -> dict[str, Any]:
 
 def _called(store: Any, snapshot: Any, contact_id: int) -> Any:
     """What its templates call for; a preview spends no coupon: where the contact has none yet, it shows a made-up code."""
-    from flowctl.engine.deliver import called
+    from flowctl.engine.building import called
 
     said = called(store.connection, snapshot, contact_id, clock.now())
     codes = {name: f"{name}-PREVIEW" for name in snapshot["coupons"]} | dict(said.get("coupons", {}))

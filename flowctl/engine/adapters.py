@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -11,9 +12,10 @@ from flowctl.channels.registry import make_channel
 from flowctl.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from flowctl.channels.channel import Channel
+    from flowctl.engine.dkim import Signers
     from flowctl.engine.runtime import Runtime
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -22,22 +24,47 @@ _PATHS = ("path", "ca")
 _PRIVATE = 0o077  # bits of a mode that let others in
 
 
-def channel_maker(runtime: Runtime, base: Path) -> Callable[[str], Channel]:
-    """A function from a channel's name to the channel; each is made once. Relative paths in settings count from `base`."""
-    made: dict[str, Channel] = {}
+def channel_maker(runtime: Runtime, base: Path) -> Channels:
+    """The channels by name, each made once. Relative paths in settings count from `base`."""
+    return Channels(runtime, base)
 
-    def channel(name: str) -> Channel:
-        if name not in made:
-            settings = runtime.said["channels"].get(name)
+
+class Channels:
+    """The channels of a release, and who signs what leaves by e-mail."""
+
+    def __init__(self, runtime: Runtime, base: Path) -> None:
+        self._runtime = runtime
+        self._base = base
+        self._made: dict[str, Channel] = {}
+
+    def __call__(self, name: str) -> Channel:
+        """A channel.
+
+        Raises:
+            Failure: the release has none, a setting makes no sense, a secret or a key is missing.
+        """
+        if name not in self._made:
+            settings = self._runtime.said["channels"].get(name)
             if settings is None:
                 message = f"the release has no channel {name}"
                 raise Failure(message, help=f"declare `channels: {name}:` in flowctl.yaml and apply it")
-            said = resolved(settings, os.environ)
-            paths = {key: str(base / said[key]) for key in _PATHS if said.get(key)}
-            made[name] = make_channel(name, {**said, **paths})
-        return made[name]
+            # A key is read before anything is signed with it: not every contact's message fails for it, but the channel.
+            if name == "email" and self.signers is not None:
+                self.signers.load()
+            said = resolved({key: value for key, value in settings.items() if key != "dkim"}, os.environ)
+            paths = {key: str(self._base / said[key]) for key in _PATHS if said.get(key)}
+            self._made[name] = make_channel(name, {**said, **paths})
+        return self._made[name]
 
-    return channel
+    @functools.cached_property
+    def signers(self) -> Signers | None:
+        """Who signs for which sender; None where nobody does."""
+        said = self._runtime.said
+        if not (said.get("dkim") or said["channels"].get("email", {}).get("dkim")):
+            return None
+        from flowctl.engine.dkim import Signers  # noqa: PLC0415 - only where mail is signed
+
+        return Signers(self._runtime, self._base)
 
 
 def resolved(said: Any, environ: Mapping[str, str]) -> Any:

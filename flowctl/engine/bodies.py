@@ -94,8 +94,8 @@ class _Tags:
         return _WORD.format("v" if tag.startswith("{{") else "b", len(self._tags) - 1)
 
 
-def to_html(source: str, kind: Kind, language: str) -> str:
-    """The HTML template of a body.
+def to_html(source: str, kind: Kind, language: str, *, page: bool = True) -> str:
+    """The HTML template of a body; without `page`, Markdown makes a piece of one.
 
     HTML in Markdown is kept: who writes the file may write HTML, and no data gets there unescaped.
 
@@ -106,7 +106,7 @@ def to_html(source: str, kind: Kind, language: str) -> str:
     if kind == "html":
         return source
     tags = _Tags(source)
-    converted = _markdown(tags.text, language) if kind == "markdown" else _mjml(tags.text, language)
+    converted = _markdown(tags.text, language if page else None) if kind == "markdown" else _mjml(tags.text, language)
     return tags.back(converted)
 
 
@@ -138,14 +138,14 @@ def squeezed(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", text).strip("\n") + "\n"
 
 
-def _markdown(source: str, language: str) -> str:
+def _markdown(source: str, language: str | None) -> str:
     from markdown_it import MarkdownIt  # noqa: PLC0415 - only `apply` and previews need it
 
     # A line of nothing but {% … %} stands between blocks, not in a paragraph of its own.
     spaced = _ALONE.sub(lambda found: f"\n{found[1].strip()}\n", source)
     html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(spaced)
     html = _LIST.sub(r"<\2>\n\1\n\3\4\n</\2>", _PARAGRAPH.sub(lambda found: found[1].strip(), html))
-    return _PAGE.format(language=language, body=html)
+    return _PAGE.format(language=language, body=html) if language is not None else html
 
 
 def _mjml(source: str, language: str) -> str:

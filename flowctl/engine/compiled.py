@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine import scores
+from flowctl.engine import quiet_rules, scores
+from flowctl.engine.attachments import files_of, keep
 from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.scope import Scope
@@ -20,6 +22,7 @@ from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import SegmentLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.survey import ANSWER_TYPES
+from flowctl.project.time_scale import at_its_pace
 from flowctl.store.events import type_id
 from flowctl.store.zones import zone_id
 
@@ -55,9 +58,11 @@ class Compiled:
 
 def compile_project(connection: sqlite3.Connection, project: Project) -> Compiled:
     """Compile everything against the numbers of one store, which it extends; inside a transaction."""
+    project = at_its_pace(project)
     problems = refusals(project)
     scope = _scope(connection, project)
     messages = {name: _message(project, message, scope, problems) for name, message in project.messages.items()}
+    keep(connection, files_of(messages.values(), project.bodies))
     scope = replace(scope, survey_messages=_asking(messages))
     segments = _segments(project, scope, problems)
     everywhere = _compiler(project, scope, problems)
@@ -73,6 +78,8 @@ def compile_project(connection: sqlite3.Connection, project: Project) -> Compile
         **_settings(project, scope),
         **_resources(project),
         "messages": messages,
+        "quiet_hours": quiet_rules.compiled(project, scope.channels, problems),
+        "only_to": _only_to(project),
         "segments": [plan.to_json() for plan in segments],
         "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
     }
@@ -135,6 +142,11 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
         "channels": {
             name: said.model_dump(mode="json", exclude_none=True, by_alias=True)
             for name, said in settings.channels.items()
+        },
+        "dkim": {
+            said.email.lower(): said.dkim.model_dump(exclude_none=True)
+            for said in settings.senders.values()
+            if said.email and said.dkim
         },
         "pressure": _pressure(project),
         "teams": {name: {"members": team.members, "email": team.email} for name, team in settings.teams.items()},
@@ -233,7 +245,11 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
     once = message.once
     try:
         snapshot = prepare(
-            message, senders=project.settings.senders, languages=project.settings.languages, read=project.bodies.get
+            message,
+            senders=project.settings.senders,
+            languages=project.settings.languages,
+            read=project.bodies.get,
+            project=project.settings.project,
         )
         problems.extend(_calls(project, message, snapshot))
     except ProblemsFound as found:
@@ -292,6 +308,14 @@ def _pressure(project: Project) -> dict[str, Any]:
         if pressure.of(name)
     }
     return {"windows": windows, "on_cap": pressure.on_cap}
+
+
+def _only_to(project: Project) -> list[str] | None:
+    """Patterns in lower case; those of phone numbers without what people write between the digits."""
+    patterns = project.chosen.only_to if project.chosen else None
+    if patterns is None:
+        return None
+    return [re.sub(r"[\s().-]", "", said) if said.startswith("+") else said.strip().lower() for said in patterns]
 
 
 def _digest(workflow: Workflow) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,17 +16,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import Letter
 from flowctl.engine import mime
+from flowctl.engine.attachments import BadAttachment, parts
 from flowctl.engine.bodies import squeezed, text_of
-from flowctl.engine.letters import Refused
+from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
 from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
 from flowctl.engine.templates import pick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
 
+_UNFIT_IN_FEEDBACK = re.compile(r"[^A-Za-z0-9_.-]+")
 NO_PUBLIC_URL = "no unsubscribe link: flowctl.yaml has no public_url"
 
 
@@ -36,8 +40,12 @@ class _CannotBuild(Exception):
 class Composer:
     """Keeps the skeletons and compiled templates it has made. One a process or thread."""
 
-    def __init__(self, links: Links | None) -> None:
+    def __init__(
+        self, links: Links | None, *, files: Callable[[str], bytes | None] = no_files, signers: Signers | None = None
+    ) -> None:
         self._links = links  # None: the project has no public_url
+        self._files = files
+        self._signers = signers
         self._skeletons: dict[tuple[Any, ...], mime.Skeleton] = {}
         self._links_used: dict[int, tuple[Mapping[str, Any], frozenset[str]]] = {}
 
@@ -74,9 +82,9 @@ class Composer:
                 **self._functions(message, channel, key, contact, coupons or {}, events or {}),
             }
             if channel == "email":
-                return self._email(message, written, variables, recipient=recipient, key=key, now=now)
+                return self._email(message, written, variables, recipient=recipient, key=key, now=now, variant=variant)
             return _short(message, written, variables, channel=channel, recipient=recipient, key=key)
-        except (_CannotBuild, NotAnAddress) as error:
+        except (_CannotBuild, NotAnAddress, BadAttachment) as error:
             return Refused(reason=str(error))
         except UnicodeError:
             return Refused(reason="a value holds characters that are no valid Unicode")
@@ -142,15 +150,13 @@ class Composer:
         recipient: str,
         key: str,
         now: int,
+        variant: str | None,
     ) -> Letter:
         address = wire_address(recipient)
         sender = wire_address(written["sender"]["address"])
         language = variables["contact"].get("language")
         body = _spoken(written["bodies"], language, message)
-        html = _rendered(body["html"], variables, html=True)
-        text = text_of(html) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
-        if body["inline_css"]:
-            html = _css_inlined(html)
+        html, text = _html_and_text(body, variables)
         subject = mime.encoded_value(_rendered(_spoken(written["subject"], language, message), variables, html=False))
         marketing = message["purpose"] == "marketing"
         message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
@@ -158,10 +164,15 @@ class Composer:
         if marketing:
             headers.append(("List-Unsubscribe", f"<{variables['unsubscribe_url']}>"))
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+            headers.append(("Feedback-ID", _feedback_id(message, variant)))
         text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
         encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
-        skeleton = self._skeleton(written["sender"], sender, encodings, marketing=marketing)
-        payload = skeleton.filled(mime.header_lines(headers), text_bytes, html_bytes)
+        attached = parts(written["attach"], variables["data"], self._files) if written.get("attach") else []
+        skeleton = self._skeleton(written["sender"], sender, encodings, marketing=marketing, mixed=bool(attached))
+        payload = skeleton.filled(mime.header_lines(headers), text_bytes, html_bytes, attached)
+        signer = self._signers.of(written["sender"]["address"]) if self._signers else None
+        if signer is not None:
+            payload = signer.signed(payload, at=now)
         return Letter(
             key=key,
             message_id=message_id,
@@ -179,12 +190,18 @@ class Composer:
         encodings: tuple[mime.Encoding, mime.Encoding],
         *,
         marketing: bool,
+        mixed: bool,
     ) -> mime.Skeleton:
-        shape = (sender["name"], address, sender["reply_to"], marketing, encodings)
+        shape = (sender["name"], address, sender["reply_to"], marketing, encodings, mixed)
         if shape not in self._skeletons:
             reply_to = wire_address(sender["reply_to"]) if sender["reply_to"] else None
             self._skeletons[shape] = mime.skeleton(
-                name=sender["name"], address=address, reply_to=reply_to, marketing=marketing, encodings=encodings
+                name=sender["name"],
+                address=address,
+                reply_to=reply_to,
+                marketing=marketing,
+                encodings=encodings,
+                mixed=mixed,
             )
         return self._skeletons[shape]
 
@@ -222,6 +239,9 @@ def _short(
         name: _rendered(_spoken(texts, language, message), variables, html=False)
         for name, texts in written["fields"].items()
     }
+    if written.get("bodies"):
+        html, text = _html_and_text(_spoken(written["bodies"], language, message), variables)
+        payload = {"text": text.rstrip("\n"), **payload, "html": html}
     sender = written["sender"]["address"] or written["sender"]["name"]
     marketing = message["purpose"] == "marketing"
     return Letter(
@@ -233,6 +253,22 @@ def _short(
         payload=payload,
         marketing=marketing,
     )
+
+
+def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[str, str]:
+    """A body rendered, its style sheet inlined, and its text."""
+    html = _rendered(body["html"], variables, html=True)
+    text = text_of(html) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
+    return (_css_inlined(html) if body["inline_css"] else html), text
+
+
+def _feedback_id(message: Mapping[str, Any], variant: str | None) -> str:
+    """`message:variant:topic:sender`, by which Gmail's Postmaster Tools tell campaigns apart; nobody's own data.
+
+    https://support.google.com/a/answer/6254652: up to three names, then one of the sender's own of 5 to 15 characters.
+    """
+    said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
+    return ":".join(_UNFIT_IN_FEEDBACK.sub("-", one)[:64] for one in said)
 
 
 def _spoken(texts: Mapping[str, Any], language: str | None, message: Mapping[str, Any]) -> Any:

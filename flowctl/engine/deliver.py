@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowctl import crash
 from flowctl.channels.pool import Attempt, Pool
-from flowctl.engine.contact import contact_values
+from flowctl.engine import restored
+from flowctl.engine.backlog import backlog
+from flowctl.engine.building import Builder
+from flowctl.engine.claims import CLAIMS, OPEN, Claim, from_row, packed
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate
-from flowctl.engine.letters import Letters, Refused
-from flowctl.engine.links import Links
+from flowctl.engine.letters import Refused
 from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
-from flowctl.store import coupons
+from flowctl.store import breakers, coupons
 from flowctl.store.database import transaction
+from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flowctl.channels.channel import Channel, Letter, Receipt
-    from flowctl.engine.letters import Called
+    from flowctl.engine.backlog import Backlog
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
 ATTEMPTS_MAX = 8  # with the backoff below the last one is two and a half hours after the first
 BACKOFF_MS = 60_000  # doubled at each attempt: 1, 2, 4 … 64 minutes
-PROVIDER_MS = 5 * 60_000  # how long a provider that refuses everything is left alone
+PROVIDER_MS = 5 * 60_000  # when a message is tried again whose provider may refuse, or may have meant only its recipient
 RESEND_MS = (
     5 * 60_000
 )  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
@@ -49,7 +52,7 @@ class Delivered:
     failed: int = 0
     in_doubt: int = 0
     refusals: dict[str, str] = field(default_factory=dict)  # channel → what its provider said
-
+    backlog: Backlog | None = None  # marketing that did not leave because far more is due than usual
     cancelled: int = 0  # their journeys ended or went elsewhere
 
     @property
@@ -58,44 +61,15 @@ class Delivered:
         return self.sent + self.skipped + self.failed + self.in_doubt + self.cancelled
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """A claimed outbox row, as much of it as sending needs."""
-
-    id: int
-    contact_id: int
-    enrollment_id: int
-    version_id: int
-    pc: int
-    channel: str
-    channel_id: int
-    message: str
-    message_id: int
-    recipient: str
-    marketing: bool
-    key: str
-    counted_at: int
-    attempts: int
-    doubts: int
-    variant: str | None
-
-
-_OPEN = "state IN (1, 2)"  # as the index outbox_open says it: only so does SQLite see that it serves
-_CLAIMS = (
-    "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.message, o.recipient, o.marketing, o.key, "
-    "o.counted_at, o.attempts, o.doubts, o.variant FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
-)
-
-
 def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
     """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
     with transaction(connection):
         left = [
-            _claim(row)
-            for row in connection.execute(f"{_CLAIMS} WHERE o.{_OPEN} AND o.state = {TRANSMITTING}").fetchall()
+            from_row(row)
+            for row in connection.execute(f"{CLAIMS} WHERE o.{OPEN} AND o.state = {TRANSMITTING}").fetchall()
         ]
         again = connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {_OPEN} AND state = {CLAIMED}",
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",
             (now,),
         ).rowcount
         for claim in left:
@@ -104,26 +78,44 @@ def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
 
 
 class Delivery:
-    """One tick's delivering. `channels` makes a channel by name when the first message for it is claimed."""
+    """One tick's delivering. `channels` makes a channel by name when the first message for it is claimed.
+
+    `limit` is how many messages may leave, None for all; without `unasked` marketing stops where far more is due than usual.
+    """
 
     def __init__(
-        self, store: Store, runtime: Runtime, channels: Callable[[str], Channel], clock: Callable[[], int]
+        self,
+        store: Store,
+        runtime: Runtime,
+        channels: Callable[[str], Channel],
+        clock: Callable[[], int],
+        *,
+        limit: int | None = None,
+        unasked: bool = False,
     ) -> None:
         self._store = store
         self._connection = store.connection
         self._runtime = runtime
         self._make_channel = channels
         self._clock = clock
+        self._record = SendingRecord(store)
         self._pools: dict[str, Pool] = {}
         self._blocked: dict[int, int] = {}
-        public_url = runtime.said["public_url"]
-        self._letters = Letters(Links(secret=store.secret, public_url=public_url) if public_url else None)
-        self._fields = runtime.said["fields"]
+        self._closing: dict[str, int] = {}  # key of what was claimed → when quiet hours begin for it
+        self._on_trial: set[str] = set()
+        self._unasked = unasked
+        # Only the channels of a release sign: a test's and a simulation's have no keys.
+        self._builder = Builder(store, runtime, getattr(channels, "signers", None))
+        self.left = limit
         self.stopped = False
 
     def run(self) -> Delivered:
         """Everything that may leave now."""
         done = Delivered()
+        restored.doubt(self._connection, self._clock())
+        if not self._unasked:
+            done.backlog = backlog(self._connection, self._runtime, self._clock())
+        self._remember_refusals()
         try:
             for _ in range(PASSES_MAX):
                 if not self._pass(done):
@@ -132,24 +124,36 @@ class Delivery:
             for pool in self._pools.values():
                 pool.close()
             self._pools = {}
+            self._record.close()
         return done
+
+    def _remember_refusals(self) -> None:
+        """Providers that refused everything at an earlier tick: left alone for their time, then tried with one message."""
+        now = self._clock()
+        for breaker in breakers.breakers(self._connection):
+            number = self._runtime.said["channel_ids"].get(breaker.channel)
+            if number is not None and breaker.until_at > now:
+                self._blocked[number] = breaker.until_at
+            elif number is not None:
+                self._on_trial.add(breaker.channel)
 
     def _pass(self, done: Delivered) -> bool:
         """One look at all that is ready; returns whether another look is worth it."""
         rerouted = False
         now = self._clock()
         gate = Gate(self._connection, self._runtime, now)
-        for start, stop in gate.chunks():
-            if self.stopped:
+        for start, stop in gate.chunks(stopped=done.backlog is not None):
+            if self.stopped or self.left == 0:
                 return False
             with transaction(self._connection):
                 gated = gate.judge(start, stop, blocked=self._blocked)
                 # In the order in which the caps gave room: it does not depend on how the rows came to lie.
                 rows = self._connection.execute(
-                    f"{_CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
+                    f"{CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
                     "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id"
                 )
-                claims = [_claim(row) for row in rows]
+                claims = self._within_limit([from_row(row) for row in rows])
+                self._closing = gate.closing()
             crash.point("claimed")
             done.held += gated.held
             done.skipped += gated.skipped
@@ -159,17 +163,51 @@ class Delivery:
                 self._send(channel, [claim for claim in claims if claim.channel == channel], done)
         return rerouted
 
+    def _within_limit(self, claims: list[Claim]) -> list[Claim]:
+        if self.left is None:
+            return claims
+        self._release(claims[self.left :], self._clock())
+        claims = claims[: self.left]
+        self.left -= len(claims)
+        return claims
+
     def _send(self, name: str, claims: list[Claim], done: Delivered) -> None:
-        by_key = {claim.key: claim for claim in claims}
-        refused: list[tuple[Claim, str]] = []
         try:
             channel = self._make_channel(name)
         except Failure as failure:
-            self._refused(claims, failure.message, PROVIDER_MS, done)
+            # Its settings, not its provider: the wait does not grow.
+            self._refused(claims[0], failure.message, PROVIDER_MS, done)
             with transaction(self._connection):
                 self._release(claims, self._clock())
             return
         self._give_coupons(claims)
+        if name in self._on_trial:
+            claims = self._try(name, channel, claims, done)
+        self._hand_out(name, channel, claims, done)
+
+    def _try(self, name: str, channel: Channel, claims: list[Claim], done: Delivered) -> list[Claim]:
+        """One message tells whether a provider that refused everything takes them again; returns those that may follow it."""
+        for nth, claim in enumerate(claims, 1):
+            receipts = self._hand_out(name, channel, [claim], done)
+            if not receipts:  # it could not be built, or somebody took it back
+                continue
+            receipt = receipts[-1]
+            if receipt.opens_breaker or receipt.outcome == "in_doubt":
+                if claim.channel_id not in self._blocked:
+                    self._refused(claim, receipt.reply, int((receipt.retry_after_s or 0) * 1000), done)
+                with transaction(self._connection):
+                    self._release(claims[nth:], self._clock())
+                return []
+            self._on_trial.discard(name)
+            breakers.taken(self._connection, name)
+            return claims[nth:]
+        return []
+
+    def _hand_out(self, name: str, channel: Channel, claims: list[Claim], done: Delivered) -> list[Receipt]:
+        """Send what is claimed, settle each, release what was not attempted; returns the receipts."""
+        by_key = {claim.key: claim for claim in claims}
+        refused: list[tuple[Claim, str]] = []
+        receipts: list[Receipt] = []
         letters = self._build(claims, refused)
         leave = (
             self._inline(channel, letters, by_key)
@@ -178,25 +216,33 @@ class Delivery:
         )
         for attempts in leave:
             with transaction(self._connection):
+                self._heed(name, claims, done)
                 for attempt in attempts:
                     self._settle(by_key.pop(attempt.letter.key), attempt.receipt, done)
+                    if not attempt.receipt.fenced:
+                        receipts.append(attempt.receipt)
             crash.point("settled")
         with transaction(self._connection):
+            self._heed(name, claims, done)
             now = self._clock()
             for claim, reason in refused:
                 by_key.pop(claim.key, None)
                 self._fail(claim, reason, now, done)
             self._release(by_key.values(), now)
-        pool = self._pools.get(name)
-        if pool and pool.refusal:
-            self._refused(
-                claims, pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000) or PROVIDER_MS, done
-            )
+        return receipts
 
-    def _refused(self, claims: list[Claim], reply: str, wait_ms: int, done: Delivered) -> None:
+    def _heed(self, name: str, claims: list[Claim], done: Delivered) -> None:
+        """Remember it where a channel's provider has begun to refuse everything."""
+        pool = self._pools.get(name)
+        if pool and pool.refusal and claims and claims[0].channel_id not in self._blocked:
+            self._refused(claims[0], pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000), done)
+
+    def _refused(self, claim: Claim, reply: str, wait_ms: int, done: Delivered) -> None:
         """A channel takes nothing for now: the others go on."""
-        self._blocked[claims[0].channel_id] = self._clock() + wait_ms
-        done.refusals[claims[0].channel] = reply
+        self._blocked[claim.channel_id] = breakers.refused(
+            self._connection, claim.channel, reply, wait_ms=wait_ms, now=self._clock()
+        )
+        done.refusals[claim.channel] = reply
 
     def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[list[Attempt]]:
         """A channel that answers at once, as simulate's and test's: one transaction for all."""
@@ -204,8 +250,10 @@ class Delivery:
         attempts = [Attempt(letter=letter, receipt=line.transmit(letter, lambda: True)) for letter in letters]
         if attempts:
             with transaction(self._connection):
-                self._mark([attempt.letter.key for attempt in attempts])
+                granted, batch = self._mark([attempt.letter for attempt in attempts])
                 self._keep([attempt.letter for attempt in attempts if not attempt.letter.marketing], by_key)
+            if granted:
+                self._record.write(batch, self._clock())
             yield attempts
 
     def _pooled(
@@ -217,25 +265,37 @@ class Delivery:
                 pool.stop()
             if round_.asking:
                 with transaction(self._connection):
-                    granted = self._mark([letter.key for letter in round_.asking])
+                    granted, batch = self._mark(round_.asking)
                     self._keep(
                         [letter for letter in round_.asking if letter.key in granted and not letter.marketing], by_key
                     )
+                if granted:
+                    self._record.write(batch, self._clock())
                 crash.point("transmitting")
                 round_.grant(letter for letter in round_.asking if letter.key in granted)
             if round_.done:
                 crash.point("transmitted")
                 yield round_.done
 
-    def _mark(self, keys: list[str]) -> set[str]:
-        """The point of no return: these are transmitting, unless somebody cancelled or took them over, or the address was suppressed since."""
+    def _mark(self, letters: Sequence[Letter]) -> tuple[set[str], int]:
+        """The point of no return: these are transmitting, unless somebody cancelled or took them over, or the address was suppressed since.
+
+        Returns the keys of those, and the number of their batch for the sending record.
+        """
         rows = self._connection.execute(
             f"UPDATE outbox AS o SET state = {TRANSMITTING} WHERE key IN (SELECT value FROM json_each(?)) AND state = {CLAIMED} "
             "AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.contact_id = o.contact_id AND (o.marketing = 1 OR s.reason != 'unsubscribed') "
             "AND s.channel = (SELECT n.name FROM names n WHERE n.id = o.channel)) RETURNING key",
-            (json.dumps(keys),),
+            (json.dumps([letter.key for letter in letters if not self._closed(letter.key)]),),
         ).fetchall()
-        return {key for (key,) in rows}
+        granted = {key for (key,) in rows}
+        marketing = sum(letter.marketing for letter in letters if letter.key in granted)
+        return granted, self._record.count(marketing, self._clock()) if granted else 0
+
+    def _closed(self, key: str) -> bool:
+        """Whether quiet hours began since the message was claimed: a slow provider must not carry it into the night."""
+        closes_at = self._closing.get(key)
+        return closes_at is not None and closes_at <= self._clock()
 
     def _keep(self, letters: list[Letter], by_key: dict[str, Claim]) -> None:
         """The bytes of transactional letters, so that a resend is the same."""
@@ -246,13 +306,9 @@ class Delivery:
 
     def _build(self, claims: list[Claim], refused: list[tuple[Claim, str]]) -> Iterator[Letter]:
         """Letters one by one, as the connections take them; what cannot be built is put aside with its reason."""
-        for claim in claims:
-            kept = None
-            if claim.doubts:
-                kept = self._connection.execute(
-                    "SELECT letter FROM outbox_letters WHERE outbox_id = ?", (claim.id,)
-                ).fetchone()
-            letter = unpacked(kept[0]) if kept else self._letter(claim)
+        for claim, letter in self._builder.letters(claims):
+            if self._closed(claim.key):
+                continue  # released with what was not attempted
             if isinstance(letter, Refused):
                 refused.append((claim, letter.reason))
             else:
@@ -267,30 +323,6 @@ class Delivery:
                 wanted.setdefault(name, []).append(claim.contact_id)
         for name, contacts in wanted.items():
             coupons.give(self._connection, name, contacts, now=self._clock())
-
-    def _letter(self, claim: Claim) -> Letter | Refused:
-        message = self._runtime.said["messages"].get(claim.message)
-        if message is None:
-            return Refused(reason=f"message {claim.message} is gone")
-        contact, zone = contact_values(self._connection, claim.contact_id, self._fields)
-        trigger, data = self._connection.execute(
-            "SELECT trigger, data FROM enrollments WHERE id = ?", (claim.enrollment_id,)
-        ).fetchone()
-        saved = json.loads(data) if data else {}
-        return self._letters.build(
-            message,
-            channel=claim.channel,
-            recipient=claim.recipient,
-            key=claim.key,
-            now=claim.counted_at,
-            contact=contact,
-            zone=zone or self._runtime.said["timezone"],
-            trigger=json.loads(trigger) if trigger else {},
-            data=saved,
-            inputs=saved.get("input", {}),
-            variant=claim.variant,
-            **called(self._connection, message, claim.contact_id, claim.counted_at),
-        )
 
     def _settle(self, claim: Claim, receipt: Receipt, done: Delivered) -> None:
         now = self._clock()
@@ -357,7 +389,9 @@ class Delivery:
             self._fail(claim, f"{receipt.reply} ({claim.attempts} attempts)", now, done)
             return
         wait_ms = int((receipt.retry_after_s or 0) * 1000) or (
-            BACKOFF_MS << max(0, claim.attempts - 1) if ours else PROVIDER_MS
+            BACKOFF_MS << max(0, claim.attempts - 1)
+            if ours
+            else self._blocked.get(claim.channel_id, now + PROVIDER_MS) - now
         )
         self._connection.execute(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, "
@@ -370,55 +404,18 @@ class Delivery:
 
     def _release(self, claims: Iterable[Claim], now: int) -> None:
         """Claimed but not attempted, because the provider refuses or we are to stop: as if never claimed."""
+        stopping = self.stopped or self.left == 0
         self._connection.executemany(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1, "
-            "reason = CASE WHEN reason = 'resend' THEN reason ELSE 'provider' END "
+            "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END "
             f"WHERE id = ? AND state = {CLAIMED}",
-            [(now if self.stopped else now + PROVIDER_MS, claim.id) for claim in claims],
+            [
+                (until, "provider", claim.id)
+                if (until := self._blocked.get(claim.channel_id))
+                else (now if stopping or self._closed(claim.key) else now + PROVIDER_MS, None, claim.id)
+                for claim in claims
+            ],
         )
-
-
-def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_id: int, now: int) -> Called:
-    """What the templates of a message call for: the contact's codes and newest events, up to `now` (UTC ms)."""
-    said: Called = {}
-    if message.get("coupons"):
-        said["coupons"] = coupons.of(connection, contact_id)
-    if message.get("events"):
-        from flowctl.store.events import newest  # noqa: PLC0415 - it brings casting, which few ticks need
-
-        said["events"] = {
-            name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()
-        }
-    return said
-
-
-def packed(letter: Letter) -> str:
-    """A letter as JSON, to the byte."""
-    from base64 import b64encode  # noqa: PLC0415 - transactional messages only
-
-    said = {name: getattr(letter, name) for name in letter.__slots__ if name != "payload"}
-    body = letter.payload
-    return json.dumps(
-        {**said, **({"bytes": b64encode(body).decode()} if isinstance(body, bytes) else {"payload": body})}
-    )
-
-
-def unpacked(text: str) -> Letter:
-    """The opposite of `packed`."""
-    from base64 import b64decode  # noqa: PLC0415 - transactional messages only
-
-    from flowctl.channels.channel import Letter  # noqa: PLC0415 - likewise
-
-    said: dict[str, Any] = json.loads(text)
-    body = said.pop("bytes", None)
-    return Letter(**{**said, "payload": b64decode(body)} if body is not None else said)
-
-
-def _claim(row: tuple[Any, ...]) -> Claim:
-    return Claim(
-        id=row[0], contact_id=row[1], enrollment_id=row[2], version_id=row[3], pc=row[4], channel=row[5], channel_id=row[6], message=row[7],
-        message_id=row[8], recipient=row[9], marketing=bool(row[10]), key=row[11], counted_at=row[12], attempts=row[13], doubts=row[14], variant=row[15],
-    )  # fmt: skip
 
 
 def _doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> None:

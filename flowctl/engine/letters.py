@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.composing import Composer
+    from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
 
 
@@ -46,11 +47,20 @@ class Case(Called):
     variant: NotRequired[str | None]
 
 
+def no_files(digest: str) -> bytes | None:  # noqa: ARG001 - the shape of those that have some
+    """Where nothing can be attached."""
+    return None
+
+
 class Letters:
     """Makes letters. One a process or thread: it keeps the skeletons and compiled templates it has made."""
 
-    def __init__(self, links: Links | None) -> None:
+    def __init__(
+        self, links: Links | None, *, files: Callable[[str], bytes | None] = no_files, signers: Signers | None = None
+    ) -> None:
         self._links = links  # None: the project has no public_url
+        self._files = files  # attached ones by digest
+        self._signers = signers  # None: nothing is signed
         self._composer: Composer | None = None
 
     def build(self, message: Mapping[str, Any], **case: Unpack[Case]) -> Letter | Refused:
@@ -58,5 +68,5 @@ class Letters:
         if self._composer is None:
             from flowctl.engine.composing import Composer  # noqa: PLC0415 - 90 ms that a tick with nothing to send saves
 
-            self._composer = Composer(self._links)
+            self._composer = Composer(self._links, files=self._files, signers=self._signers)
         return self._composer.build(message, **case)

@@ -18,7 +18,10 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Encoding = Literal["quoted-printable", "base64"]
 
@@ -42,18 +45,32 @@ class Skeleton:
     after_html: bytes
     text_encoding: Encoding
     html_encoding: Encoding
+    mixed: bytes = b""  # the boundary line between attachments, where there are any
 
-    def filled(self, headers: bytes, text: bytes, html: bytes) -> bytes:
-        """A whole message; `headers` as `header_lines` makes them, `text` and `html` as `body_bytes`."""
+    def filled(self, headers: bytes, text: bytes, html: bytes, attachments: Sequence[bytes] = ()) -> bytes:
+        """A whole message; `headers` as `header_lines` makes them, `text` and `html` as `body_bytes`, `attachments` as `attachment`."""
         encoded_text = _encoded_body(text, self.text_encoding)
         encoded_html = _encoded_body(html, self.html_encoding)
-        return b"".join((headers, self.before_text, encoded_text, self.between, encoded_html, self.after_html))
+        whole = (headers, self.before_text, encoded_text, self.between, encoded_html, self.after_html)
+        if not self.mixed:
+            return b"".join(whole)
+        more = b"".join(b"%b\r\n%b" % (self.mixed, one) for one in attachments)
+        return b"".join((*whole, more, self.mixed, b"--\r\n"))
 
 
 def skeleton(
-    *, name: str, address: str, reply_to: str | None, marketing: bool, encodings: tuple[Encoding, Encoding]
+    *,
+    name: str,
+    address: str,
+    reply_to: str | None,
+    marketing: bool,
+    encodings: tuple[Encoding, Encoding],
+    mixed: bool = False,
 ) -> Skeleton:
-    """The skeleton of a sender's messages; `name` may hold anything, addresses are ASCII; encodings of text and HTML."""
+    """The skeleton of a sender's messages; `name` may hold anything, addresses are ASCII; encodings of text and HTML.
+
+    `mixed`: with attachments, which stand beside the alternative of text and HTML.
+    """
     message = EmailMessage(policy=_POLICY)
     if not marketing:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
@@ -62,13 +79,37 @@ def skeleton(
     for part, encoding in zip(message.iter_parts(), encodings, strict=True):
         part.replace_header("Content-Transfer-Encoding", encoding)
     # "=_" occurs in no quoted-printable and no base64 text, so that no body can hold the boundary.
-    message.set_boundary("=_" + hashlib.sha256(f"{name} {address} {encodings}".encode()).hexdigest()[:32])
+    inner, outer = (
+        "=_" + hashlib.sha256(f"{name} {address} {encodings}{level}".encode()).hexdigest()[:32]
+        for level in ("", "mixed")
+    )
+    message.set_boundary(inner)
+    if mixed:
+        message.make_mixed(boundary=outer)
     senders = [("From", mailbox_value(name, address))] + ([("Reply-To", reply_to)] if reply_to else [])
     raw = header_lines(senders) + message.as_bytes()
     before, _, rest = raw.partition(_TEXT_MARK.encode())
     between, _, after = rest.partition(_HTML_MARK.encode())
+    if mixed:
+        after, _, _ = after.rpartition(f"--{outer}--".encode())
     # Bodies bring their last line end; the one before a boundary belongs to the boundary.
-    return Skeleton(before, b"\r\n" + between.lstrip(b"\r\n"), b"\r\n" + after.lstrip(b"\r\n"), *encodings)
+    return Skeleton(
+        before,
+        b"\r\n" + between.lstrip(b"\r\n"),
+        b"\r\n" + after.lstrip(b"\r\n"),
+        *encodings,
+        f"--{outer}".encode() if mixed else b"",
+    )
+
+
+def attachment(*, name: str, type_: str, content: bytes) -> bytes:
+    """A part with a file in base64; its name by RFC 2231 where it is not plain ASCII."""
+    part = EmailMessage(policy=_POLICY)
+    main, _, sub = type_.partition("/")
+    part.set_content(b"", maintype=main, subtype=sub, filename=name, cte="base64")
+    part.set_payload(base64.encodebytes(content).decode("ascii"))  # `email` makes the lines as long as those of headers
+    del part["MIME-Version"]
+    return part.as_bytes()
 
 
 def mailbox_value(name: str, address: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowctl.channels.channel import Channel, Receipt
+    from flowctl.engine.dkim import Signers
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
@@ -71,7 +72,7 @@ def send_notices(
         return done
     try:
         for notice in waiting:
-            receipt = _send(store, runtime, line, notice, clock)
+            receipt = _send(store, runtime, line, notice, clock, getattr(channels, "signers", None))
             if receipt is not None and receipt.opens_breaker:
                 done.refusals["email"] = receipt.reply
                 break
@@ -102,11 +103,13 @@ def _waiting(connection: sqlite3.Connection, now: int) -> list[_Notice]:
     ]
 
 
-def _send(store: Store, runtime: Runtime, line: Any, notice: _Notice, clock: Callable[[], int]) -> Receipt | None:
+def _send(
+    store: Store, runtime: Runtime, line: Any, notice: _Notice, clock: Callable[[], int], signers: Signers | None
+) -> Receipt | None:
     """One alert; None where no letter can be made of it."""
     connection = store.connection
     try:
-        letter = _letter(store.uuid, runtime.said, notice, clock())
+        letter = _letter(store.uuid, runtime.said, notice, clock(), signers)
     except (NotAnAddress, UnicodeError) as fault:
         with transaction(connection):
             _settle(connection, notice, FAILED, str(fault), clock())
@@ -150,7 +153,7 @@ def _retry(connection: sqlite3.Connection, notice: _Notice, receipt: Receipt, no
     )
 
 
-def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int) -> Letter:
+def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int, signers: Signers | None) -> Letter:
     name, sender_address = said["notices_from"]
     sender, recipient = wire_address(sender_address), wire_address(notice.recipient)
     key = f"notice-{notice.id}-{store_uuid[:8]}"
@@ -165,6 +168,9 @@ def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int) ->
     message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
     headers = [("To", recipient), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
     payload = shape.filled(mime.header_lines(headers), text_bytes, html_bytes)
+    signer = signers.of(sender_address) if signers else None
+    if signer is not None:
+        payload = signer.signed(payload, at=now)
     return Letter(
         key=key,
         message_id=message_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowctl.channels.registry import ADAPTERS
 from flowctl.language.problem import Problem
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
 
 _HELP = "`flowctl validate` knows it and `apply` will take it once the engine runs it; leave it out until then"
-# Keys that the engine does not carry out, with the value that asks for nothing.
-_SETTINGS_KEYS: dict[str, Any] = {"quiet_hours": {}}
 
 
 def refusals(project: Project) -> list[Problem]:
@@ -30,9 +28,6 @@ def _refused(model: Model, what: str, key: str | None = None) -> Problem:
 
 def _of_settings(project: Project) -> Iterator[Problem]:
     settings = project.settings
-    for key, nothing in _SETTINGS_KEYS.items():
-        if getattr(settings, key) != nothing:
-            yield _refused(settings, f"`{key}` does", key)
     for name, team in settings.teams.items():
         if team.alert is not None:
             yield _refused(team, f"team {name}: alerts leave by its `email:`; `alert` does", "alert")
@@ -53,8 +48,6 @@ def _of_messages(project: Project) -> Iterator[Problem]:
     for message in project.messages.values():
         if message.email is None:
             continue
-        if message.email.attach:
-            yield _refused(message.email, "`attach` does", "attach")
         if message.purpose == "marketing" and not public_url:
             text = f"marketing e-mail `{message.name}` needs one-click unsubscribe, and flowctl.yaml has no `public_url:` for its links"
             yield Problem(

@@ -8,9 +8,12 @@ A snapshot is plain JSON. A text that serves every language stands under `*`.
      "channels": {
        "email": {"sender": {"name": "Maison Lune", "address": "bonjour@…", "reply_to": "…" | null},
                  "subject": {"fr": TEMPLATE, …},
-                 "bodies": {"fr": {"html": TEMPLATE, "text": TEMPLATE | null, "inline_css": false}, …}},
+                 "bodies": {"fr": {"html": TEMPLATE, "text": TEMPLATE | null, "inline_css": false}, …},
+                 "attach": [{"name": "terms.pdf", "type": "application/pdf", "digest": "…"}, {"from": ["invoice"]}]},
        "sms":   {"sender": {"name": "Maison Lune", "address": "MaisonLune", "reply_to": null},
-                 "fields": {"text": {"fr": TEMPLATE, …}}}},       likewise title, url, image, template
+                 "fields": {"text": {"fr": TEMPLATE, …}}},        likewise title, url, image, template
+       "in_app": {"sender": …, "fields": …, "bodies": {…}}},     `bodies` where a `file:` is its body
+     "feedback": "maison-lune",                         the project, as Feedback-ID names it
      "variants": {"short": {"email": {… whole, as above …}}},
      "surveys": ["nps"], "coupons": ["WELCOME10"], "events": {"page_viewed": 5},    what the templates call for
      "digest": "…"}                                      of all the above: tells message versions apart
@@ -29,15 +32,17 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
 
+from flowctl.engine.attachments import of_file
 from flowctl.engine.bodies import NotConvertible, to_html, to_text
 from flowctl.engine.sandbox import sandbox
 from flowctl.failure import ProblemsFound
+from flowctl.language.attached import LETTER_BYTES_MAX
 from flowctl.language.problem import Place, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from flowctl.language.message import Message, Variant
+    from flowctl.language.message import EmailVariant, Message, Variant
     from flowctl.language.settings import Sender
 
 Snapshot = dict[str, Any]
@@ -59,6 +64,7 @@ NAMES = frozenset(
 )
 # What is fetched before a template runs, so that it must be said in so many words: the call → an example of it.
 _CALLS = {"survey_url": 'survey_url("nps")', "coupon": 'coupon("WELCOME10")', "events": 'events.last("page_viewed", 5)'}
+FEEDBACK_CHARS = (5, 15)
 EVENTS_MAX = 100  # what one template may look back on
 _KINDS = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".mjml": "mjml"}
 _FIELDS = ("title", "text", "url", "image", "template")
@@ -83,13 +89,16 @@ def prepare(
     senders: Mapping[str, Sender],
     languages: Sequence[str],
     read: Callable[[str], str | None],
+    project: str = "",
 ) -> Snapshot:
     """The snapshot of a message. `read` gives a file of the project by its path from the project's folder, or None.
+
+    A file to attach is given as `language.attached` encodes it; the snapshot has its digest.
 
     Raises:
         ProblemsFound: everything that is wrong with its templates, with positions.
     """
-    return _Preparation(message, senders, languages, read).snapshot()
+    return {**_Preparation(message, senders, languages, read).snapshot(), "feedback": _feedback_sender(project)}
 
 
 class _Preparation:
@@ -157,24 +166,10 @@ class _Preparation:
 
     def _channel(self, channel: str, variant: Any) -> dict[str, Any]:
         sender = self._sender(channel, variant)
-        if getattr(variant, "attach", None):
-            self._found(
-                variant.place_of("attach"),
-                "RUN001",
-                "does-not-run-yet",
-                "attachments are not sent yet",
-                "take `attach` out",
-            )
         if channel == "email":
-            return {"sender": sender, "subject": self._subject(variant), "bodies": self._bodies(variant, sender)}
-        if getattr(variant, "file", None):
-            self._found(
-                variant.place_of("file"),
-                "RUN001",
-                "does-not-run-yet",
-                f"a file as body of {channel} is not sent yet",
-                "use `text`",
-            )
+            made = {"sender": sender, "subject": self._subject(variant), "bodies": self._bodies(variant, sender)}
+            return {**made, "attach": list(self._attached(variant))} if variant.attach else made
+        bodies = self._pages(variant) if getattr(variant, "file", None) else {}
         fields: dict[str, ByLanguage] = {}
         for name in _FIELDS:
             said = getattr(variant, name, None)
@@ -182,7 +177,55 @@ class _Preparation:
                 fields[name] = {ANY_LANGUAGE: said} if isinstance(said, str) else dict(said)
                 for text in fields[name].values():
                     self._names(text, variant.place_of(name))
-        return {"sender": sender, "fields": fields}
+        return {"sender": sender, "fields": fields, **({"bodies": bodies} if bodies else {})}
+
+    def _attached(self, variant: EmailVariant) -> Iterator[dict[str, Any]]:
+        """Files by name and digest; what `fetch` saves by its path in `data`."""
+        total = 0
+        for each in variant.attach:
+            if isinstance(each, str):
+                text = self._read(attached_path(variant, each))
+                if text is None:
+                    self._found(
+                        variant.place_of("attach"),
+                        "REF001",
+                        "unknown-reference",
+                        f"no file `{each}` beside the message",
+                    )
+                    continue
+                said, content = of_file(each, text)
+                total += len(content)
+                yield said
+                continue
+            scope, _, path = each.from_.partition(".")
+            if scope != "data" or each.plus or each.minus:
+                self._found(
+                    each.place, "YML007", "invalid-value", "only what a `fetch` saved can be attached",
+                    "write `{from: data.NAME}`, with NAME as in its `save_as`",
+                )  # fmt: skip
+                continue
+            yield {"from": path.split(".")}
+        if total > LETTER_BYTES_MAX:
+            self._found(
+                variant.place_of("attach"), "YML005", "over-limit",
+                f"its files are {total:,} bytes together, over the limit of {LETTER_BYTES_MAX:,}",
+                "put files where people can download them, and send links",
+            )  # fmt: skip
+
+    def _pages(self, variant: Any) -> dict[str, dict[str, Any]]:
+        """A file as body of what is shown in a page: no footer, no page around Markdown, and its style sheet as it stands."""
+        bodies: dict[str, dict[str, Any]] = {}
+        for language, kind, source, place in self._files(variant):
+            try:
+                self._names(source, place)
+                html = to_html(source, kind, language if language != ANY_LANGUAGE else self._languages[0], page=False)
+            except NotConvertible as error:
+                self._found(place, "YML007", "invalid-value", str(error))
+            except TemplateError as error:
+                self._template_fault(error, place)
+            else:
+                bodies[language] = {"html": html, "text": to_text(html), "inline_css": False}
+        return bodies
 
     def _sender(self, channel: str, variant: Any) -> dict[str, Any]:
         """Who speaks: the sender named, else the only one there is."""
@@ -328,6 +371,18 @@ class _Preparation:
     def _found(self, place: Place, code: str, slug: str, message: str, advice: str = "") -> None:
         said = f"message {self._message.name}: {message}"
         self._problems.append(Problem(code=code, slug=slug, message=said, place=place, help=advice))
+
+
+def _feedback_sender(project: str) -> str:
+    """A project's name in the 5 to 15 characters that Google takes for a sender; hashed into that where it does not fit."""
+    if FEEDBACK_CHARS[0] <= len(project) <= FEEDBACK_CHARS[1] or not project:
+        return project
+    return f"{project[:8]}-{hashlib.sha256(project.encode()).hexdigest()[:6]}"
+
+
+def attached_path(part: EmailVariant, file: str) -> str:
+    """Where in the project a file to attach lies: beside the message."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(part.place_of("attach").path), file))
 
 
 def _arguments(call: nodes.Call, name: str) -> tuple[str, int] | tuple[()] | None:

@@ -13,7 +13,7 @@ from flowctl.language.settings import ChannelSettings
 def test_the_settings_of_the_language_are_all_read():
     settings = ChannelSettings(
         adapter="smtp", host="mail.example", port="2525", security="starttls", username="me", password="secret", connections=4,
-        rate="600/min", timeout=Duration(ms=5_000), dkim={"selector": "x"}, spf=True,
+        rate="600/min", timeout=Duration(ms=5_000), dkim={"domain": "mail.example"}, spf=True,
     )  # fmt: skip
     channel = make_channel("email", settings.model_dump(by_alias=True))
     shown = repr(channel)

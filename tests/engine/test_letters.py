@@ -201,6 +201,42 @@ def test_other_channels_get_their_texts():
     }
 
 
+PAGE = {
+    "file.md": "# Bonjour {{ contact.first_name }}\n\nUne **offre**",
+    "file.html": "<style>b { color: red }</style><b>{{ contact.first_name }}</b>",
+    "file.mjml": "<mjml><mj-body><mj-section><mj-column><mj-text>{{ contact.first_name }}</mj-text></mj-column></mj-section></mj-body></mjml>",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "html"),
+    [
+        ("file.md", "<h1>Bonjour &lt;b&gt;Zoé</h1>\n<p>Une <strong>offre</strong></p>"),
+        ("file.html", "<style>b { color: red }</style><b>&lt;b&gt;Zoé</b>"),
+    ],
+)
+@pytest.mark.parametrize("channel", ["in_app", "on_site"])
+def test_a_file_is_the_body_of_what_is_shown_in_a_page(file, html, channel):
+    message = snapshot(files=PAGE, **{channel: {"title": "Offre", "file": file, "url": "https://x.example"}})
+    letter = build(message, channel=channel, recipient="7", contact={"first_name": "<b>Zoé"})
+    assert letter.payload["html"] == html
+    assert letter.payload["title"] == "Offre"
+    assert letter.payload["url"] == "https://x.example"
+    assert "<b>Zoé" in letter.payload["text"]
+
+
+def test_a_page_may_be_mjml():
+    letter = build(snapshot(files=PAGE, in_app={"file": "file.mjml"}), channel="in_app", recipient="7")
+    assert letter.payload["html"].lower().startswith("<!doctype html>")
+    assert letter.payload["text"] == "Zoé"
+
+
+def test_the_feedback_id_names_message_variant_topic_and_project_and_nobody():
+    message = snapshot(topic="flash sale: spring", variants={"short": {"email": {"subject": "Court"}}})
+    mail, *_ = opened(build(message | {"feedback": "maison-lune"}, variant="short"))
+    assert mail["Feedback-ID"] == "m:short:flash-sale-spring:maison-lune"
+
+
 def test_an_address_beyond_ascii_stands_in_the_header_as_it_is():
     letter = build(snapshot(), recipient="zoé@müller.example")
     assert letter.recipient == "zoé@xn--mller-kva.example"

@@ -124,10 +124,10 @@ def test_everything_wrong_is_said_at_once():
         push={"text": "{{ trigr.x }}", "url": "https://x.example"},
     )
     assert found == [
-        "RUN001 message m: attachments are not sent yet",
         "CNT003 message m: nothing provides `contct`",
         "YML007 message m: template: Expected an expression, got 'end of statement block'",
         'YML007 message m: `coupon` must be written out, like coupon("WELCOME10")',
+        "REF001 message m: no file `a.pdf` beside the message",
         "CNT003 message m: nothing provides `trigr`",
     ]
 
@@ -156,7 +156,11 @@ def test_everything_wrong_is_said_at_once():
             {"email": email(text="{% include 'x' %}")},
             "YML007 message m: template: a message's template stands alone: no include, import or extends",
         ),
-        ({"in_app": {"file": "x.html"}}, "RUN001 message m: a file as body of in_app is not sent yet"),
+        ({"in_app": {"file": "x.html"}}, "REF001 message m: no file `x.html` beside the message"),
+        (
+            {"email": email(attach=[{"from": "trigger.invoice"}])},
+            "YML007 message m: only what a `fetch` saved can be attached",
+        ),
     ],
 )
 def test_faults(said, fault):

@@ -1,0 +1,130 @@
+"""Builds the letters of claimed messages: reads what they are made from, a batch at a time, and has them composed."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from flowctl.engine.attachments import kept
+from flowctl.engine.claims import unpacked
+from flowctl.engine.contact import typed_values
+from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.links import Links
+from flowctl.store import coupons
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from flowctl.channels.channel import Letter
+    from flowctl.engine.claims import Claim
+    from flowctl.engine.dkim import Signers
+    from flowctl.engine.letters import Called, Case
+    from flowctl.engine.runtime import Runtime
+    from flowctl.store.database import Store
+
+BATCH_ROWS = 50  # read at once; what lies ready before a connection takes it
+_WHO = (
+    "SELECT c.*, z.name AS _zone_name FROM contacts c LEFT JOIN zones z ON z.id = c._zone "
+    "WHERE c.id IN (SELECT value FROM json_each(?))"
+)
+_WHY = "SELECT id, trigger, data FROM enrollments WHERE id IN (SELECT value FROM json_each(?))"
+
+
+class Builder:
+    """Makes letters of claims; one a delivery."""
+
+    def __init__(self, store: Store, runtime: Runtime, signers: Signers | None) -> None:
+        self._connection = store.connection
+        self._said = runtime.said
+        public_url = runtime.said["public_url"]
+        self._links = Links(secret=store.secret, public_url=public_url) if public_url else None
+        self._letters = Letters(self._links, files=kept(store.connection), signers=signers)
+
+    def letters(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Letter | Refused]]:
+        """Each claim with its letter, in order, little by little; or with the reason why there is none."""
+        waiting = iter(claims)
+        while batch := list(islice(waiting, BATCH_ROWS)):
+            for claim, case in self._cases(batch):
+                yield (
+                    claim,
+                    self._letters.build(self._said["messages"][claim.message], **case)
+                    if isinstance(case, dict)
+                    else case,
+                )
+
+    def _cases(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
+        """What each letter is made from; those kept from an attempt that may have left are the letters themselves."""
+        people = self._people(claims)
+        reasons = {
+            number: (trigger, data)
+            for number, trigger, data in self._connection.execute(
+                _WHY, (json.dumps([claim.enrollment_id for claim in claims]),)
+            )
+        }
+        for claim in claims:
+            message = self._said["messages"].get(claim.message)
+            if (letter := self._kept(claim)) is not None:
+                yield claim, letter
+            elif message is None:
+                yield claim, Refused(reason=f"message {claim.message} is gone")
+            else:
+                trigger, data = reasons[claim.enrollment_id]
+                yield claim, self._case(claim, message, *people[claim.contact_id], trigger, data)
+
+    def _people(self, claims: list[Claim]) -> dict[int, tuple[dict[str, Any], str]]:
+        """Fields and zone of each contact, by id."""
+        cursor = self._connection.execute(_WHO, (json.dumps([claim.contact_id for claim in claims]),))
+        columns = [column[0] for column in cursor.description]
+        fields, zone = self._said["fields"], self._said["timezone"]
+        found = {}
+        for row in cursor:
+            said = dict(zip(columns, row, strict=True))
+            found[said["id"]] = (typed_values(said, fields), said["_zone_name"] or zone)
+        return found
+
+    def _kept(self, claim: Claim) -> Letter | None:
+        """The letter of an earlier attempt that may have left: a resend is the same to the byte."""
+        if not claim.doubts:
+            return None
+        row = self._connection.execute("SELECT letter FROM outbox_letters WHERE outbox_id = ?", (claim.id,)).fetchone()
+        return unpacked(row[0]) if row else None
+
+    def _case(
+        self,
+        claim: Claim,
+        message: Mapping[str, Any],
+        contact: dict[str, Any],
+        zone: str,
+        trigger: str | None,
+        data: str | None,
+    ) -> Case:
+        saved = json.loads(data) if data else {}
+        return {
+            "channel": claim.channel,
+            "recipient": claim.recipient,
+            "key": claim.key,
+            "now": claim.counted_at,
+            "contact": contact,
+            "zone": zone,
+            "trigger": json.loads(trigger) if trigger else {},
+            "data": saved,
+            "inputs": saved.get("input", {}),
+            "variant": claim.variant,
+            **called(self._connection, message, claim.contact_id, claim.counted_at),
+        }
+
+
+def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_id: int, now: int) -> Called:
+    """What the templates of a message call for: the contact's codes and newest events, up to `now` (UTC ms)."""
+    said: Called = {}
+    if message.get("coupons"):
+        said["coupons"] = coupons.of(connection, contact_id)
+    if message.get("events"):
+        from flowctl.store.events import newest  # noqa: PLC0415 - it brings casting, which few ticks need
+
+        said["events"] = {
+            name: newest(connection, contact_id, name, count, until=now) for name, count in message["events"].items()
+        }
+    return said
