@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
     from flowctl.cli.invocation import Invocation
     from flowctl.lint.baseline import Key
+    from flowctl.lint.fixing import Mended
     from flowctl.lint.linter import Report
     from flowctl.project.project import Project
 
-Format = Literal["full", "concise", "json", "github"]
+Format = Literal["full", "concise", "json", "sarif", "github", "junit"]
 Profile = Literal["minimal", "standard", "strict"]
 Severity = Literal["error", "warning", "info"]
 EXAMPLES = """\
 flowctl lint                                    the whole project
 flowctl lint workflows/cart --strict            warnings fail too, there
 flowctl lint --select PRS,too-many-steps        these rules alone, by code, family or slug
+flowctl lint --fix                              mend what has one safe way to be mended
+flowctl lint --unsafe-fixes --diff              show what all fixes would change, write nothing
+flowctl lint --statistics                       how often each rule finds something
 flowctl lint --write-baseline                   take what is there as given, show what comes
 flowctl lint --format github                    annotations in a pull request
 flowctl rule PRS001                             what a finding means
@@ -77,6 +81,16 @@ def command(
     write_baseline: Annotated[
         bool, typer.Option("--write-baseline", help="Write the baseline: what is found now is not shown again.")
     ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Make the safe fixes: those that change no meaning.")] = False,
+    unsafe_fixes: Annotated[
+        bool, typer.Option("--unsafe-fixes", help="Make all fixes: look at what they changed.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what the fixes would change, write nothing; exits 1 where they would.")
+    ] = False,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Count the findings of each rule instead of showing them.")
+    ] = False,
 ) -> int:
     """Judge the workflows: complexity, pressure, consent, content, style.
 
@@ -84,6 +98,9 @@ def command(
     (see --fail-on), 2 where there is nothing to check.
     """
     said = invocation(ctx)
+    if write_baseline and (fix or unsafe_fixes or diff):
+        message = "--write-baseline takes findings as given; --fix, --unsafe-fixes and --diff mend them"
+        raise UsageFailure(message, help="fix first, then write the baseline of what is left")
     with _no_collection():
         from flowctl.lint.linter import lint
 
@@ -91,13 +108,34 @@ def command(
         file = _baseline_file(project, said, baseline)
         is_asked_for = bool(baseline or project.settings.lint.baseline)
         known = None if write_baseline else _read_baseline(file, is_asked_for=is_asked_for)
-        report = lint(project, select=_split(select), ignore=_split(ignore), profile=profile, baseline=known)
-    report = _below(report, project, [said.inside(path) for path in paths or []])
+        wanted = [said.inside(path) for path in paths or []]
+
+        def judge(project: Project) -> Report:
+            found = lint(project, select=_split(select), ignore=_split(ignore), profile=profile, baseline=known)
+            return _below(found, project, wanted)
+
+        if fix or unsafe_fixes or diff:
+            from flowctl.cli import lint_fixes
+
+            before, done = project, lint_fixes.mended(said, project, judge, unsafe=unsafe_fixes)
+            project, report = done.project, done.report
+        else:
+            done, report = None, judge(project)
+    fails_at = fail_on or ("warning" if strict else "error")
+    if done and diff:
+        lint_fixes.print_diff(before, done)
+        said.say(_would_fix(done, unsafe=unsafe_fixes))
+        return 1 if done.texts else 0
+    if done:
+        lint_fixes.write(project.root, done)
     if write_baseline:
         return _write_baseline(file, report, said)
-    _draw(report, project, style)
-    said.say(_summary(report, file))
-    return 1 if report.fails(fail_on or ("warning" if strict else "error")) else 0
+    if statistics:
+        _count(report, style)
+    else:
+        _draw(report, project, style, fails_at)
+    said.say(_summary(report, file, done, unsafe=unsafe_fixes))
+    return 1 if report.fails(fails_at) else 0
 
 
 @contextmanager
@@ -116,7 +154,7 @@ def _split(names: list[str] | None) -> list[str]:
     return [name.strip() for said in names or [] for name in said.split(",") if name.strip()]
 
 
-def _draw(report: Report, project: Project, style: Format) -> None:
+def _draw(report: Report, project: Project, style: Format, fails_at: Severity) -> None:
     match style:
         case "json":
             findings = [render.as_data(problem) for problem in report.findings]
@@ -126,6 +164,14 @@ def _draw(report: Report, project: Project, style: Format) -> None:
 
             if report.findings:
                 print(github.render(report, _folder(project.root)))
+        case "sarif":
+            from flowctl.lint.formats import sarif
+
+            print(sarif.render(report, _folder(project.root)))
+        case "junit":
+            from flowctl.lint.formats import junit
+
+            print(junit.render(report, _folder(project.root), fails_at))
         case "full":
             render.problems(report.findings, {**project.bodies, **project.sources}, "text")
         case "concise":
@@ -145,7 +191,39 @@ def _counts(report: Report) -> dict[str, Any]:
     }
 
 
-def _summary(report: Report, file: Path) -> str:
+def _count(report: Report, style: Format) -> None:
+    """How often each rule found something, the most frequent first."""
+    from collections import Counter
+
+    counted = Counter((problem.code, problem.slug) for problem in report.findings)
+    fixable = Counter(problem.code for problem in report.findings if problem.fix)
+    if style == "json":
+        rows = [
+            {"code": code, "slug": slug, "count": count, "fixable": fixable[code]}
+            for (code, slug), count in counted.most_common()
+        ]
+        render.document("lint-statistics", {"rules": rows, "summary": _counts(report)})
+    elif counted:
+        rows_shown = [(count, code, slug, fixable[code] or None) for (code, slug), count in counted.most_common()]
+        render.table(("count", "code", "rule", "fixable"), rows_shown, right=("count", "fixable"))
+
+
+def _would_fix(done: Mended, *, unsafe: bool) -> str:
+    if not done.texts:
+        return f"nothing to fix{_left(done.report, unsafe=unsafe)}"
+    said = f"would fix {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
+    return f"{said}{_left(done.report, unsafe=unsafe)}; nothing was written"
+
+
+def _left(report: Report, *, unsafe: bool) -> str:
+    """What could be mended besides, and how."""
+    from flowctl.lint.fixing import fixable
+
+    count = fixable(report.findings, safe=False)
+    return f"; {count} more with --unsafe-fixes" if count and not unsafe else ""
+
+
+def _summary(report: Report, file: Path, done: Mended | None, *, unsafe: bool) -> str:
     found = [render.plural(count, word) for word in ("error", "warning", "info") if (count := report.count(word))]
     verdict = ", ".join(found) or "nothing found"
     if report.silenced:
@@ -154,12 +232,26 @@ def _summary(report: Report, file: Path) -> str:
         verdict += f"; {report.known} known from {file.name}"
     if report.gone:
         verdict += f"; {render.plural(report.gone, 'finding')} of {file.name} gone: write it anew"
+    if done:
+        verdict += f"; fixed {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
+        verdict += _left(report, unsafe=unsafe)
+    elif any(problem.fix for problem in report.findings):
+        verdict += _fixable(report)
     looked = [
         render.plural(report.files, "file"),
         render.plural(report.workflows, "workflow"),
         render.plural(report.rules, "rule"),
     ]
     return f"checked {looked[0]}, {looked[1]}, {looked[2]}: {verdict}"
+
+
+def _fixable(report: Report) -> str:
+    from flowctl.lint.fixing import fixable
+
+    safe, unsafe = (fixable(report.findings, safe=is_safe) for is_safe in (True, False))
+    told = [f"{safe} fixable with --fix"] if safe else []
+    told += [f"{unsafe} {'more ' if safe else 'fixable '}with --unsafe-fixes"] if unsafe else []
+    return f"; {', '.join(told)}"
 
 
 def _below(report: Report, project: Project, wanted: list[str]) -> Report:

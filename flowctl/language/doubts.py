@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Edit, Fix, Place, Problem
@@ -53,7 +54,7 @@ def swallowed(root: Mapping, text: str) -> Iterator[Problem]:
         message = f"`{comment}` is a comment to YAML: the text ends before it"
         whole = (before[scalar.place.column - 1 :] + comment).strip()
         help_ = f'if it is text, write "{whole}" with quotes; if not, write `# ` with a space'
-        yield _swallowed(place, message, help_)
+        yield replace(_swallowed(place, message, help_), fix=_as_text(scalar, place, whole))
     for scalar in scalars(root):
         if scalar.plain and scalar.place.line != scalar.place.end_line:
             for line in range(scalar.place.line + 1, scalar.place.end_line + 1):
@@ -68,6 +69,14 @@ def swallowed(root: Mapping, text: str) -> Iterator[Problem]:
                         "this line became part of the text above it",
                         "indent it less if it is a line of its own; else put the whole text between quotes",
                     )
+
+
+def _as_text(scalar: Scalar, comment: Place, whole: str) -> Fix | None:
+    """The text and what was cut off it between quotes: not safe, since it may have been a comment."""
+    if scalar.place.line != scalar.place.end_line:
+        return None
+    place = replace(scalar.place, end_line=comment.end_line, end_column=comment.end_column)
+    return Fix(title="put all of it between quotes", edits=(Edit(place=place, text=quoted(whole)),), safe=False)
 
 
 def scalars(node: Node) -> Iterator[Scalar]:

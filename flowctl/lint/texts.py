@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowctl.language.problem import Place
-from flowctl.language.source import Mapping, Scalar, Sequence, lines
+from flowctl.language.offsets import place_at, span
+from flowctl.language.source import Mapping, Scalar, Sequence
 from flowctl.language.steps import CreateStep, FetchStep, NotifyStep, SetStep, StartStep, TaskStep
 from flowctl.project.load import body_path
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from flowctl.language.message import Message, Variant
     from flowctl.language.model import Model
+    from flowctl.language.problem import Place
     from flowctl.language.source import Node
     from flowctl.language.steps import Step
     from flowctl.project.project import Project
@@ -33,18 +33,27 @@ class Text:
     path: str
     source: str  # the file's text
 
+    def at(self, place: Place) -> str:
+        """What stands at a place of the file."""
+        begin, end = span(self.source, place)
+        return self.source[begin:end]
+
+    @property
+    def is_single_quoted(self) -> bool:
+        """Whether it stands between single quotes."""
+        return self.scalar is not None and self.at(self.scalar.place).startswith("'")
+
     def place_at(self, offset: int, word: str) -> Place:
         """Where the word at an offset of the text stands in its file; the whole scalar where escapes hide it."""
         if self.scalar is None:
-            return _place(self.path, self.source, offset, len(word))
-        start = _offset(self.source, self.scalar.place.line, self.scalar.place.column)
-        end = _offset(self.source, self.scalar.place.end_line, self.scalar.place.end_column)
+            return place_at(self.path, self.source, offset, len(word))
+        start, end = span(self.source, self.scalar.place)
         at = start - 1
         for _ in range(self.value.count(word, 0, offset) + 1 if word else 0):
             at = self.source.find(word, at + 1, end)
             if at < 0:
                 break
-        return _place(self.path, self.source, at, len(word)) if at >= start else self.scalar.place
+        return place_at(self.path, self.source, at, len(word)) if at >= start else self.scalar.place
 
 
 def message_texts(message: Message, project: Project) -> Iterator[Text]:
@@ -112,25 +121,3 @@ def _in_files(part: Model, file: str, channel: str, project: Project) -> Iterato
         body = project.bodies.get(path)
         if body is not None:
             yield Text(value=body, channel=channel, scalar=None, path=path, source=body)
-
-
-def _starts(text: str) -> list[int]:
-    starts = [0]
-    at = 0
-    for line in lines(text):
-        at += len(line)
-        at += 2 if text.startswith("\r\n", at) else 1
-        starts.append(at)
-    return starts
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    starts = _starts(text)
-    return starts[min(line, len(starts)) - 1] + column - 1
-
-
-def _place(path: str, text: str, offset: int, length: int) -> Place:
-    starts = _starts(text)
-    line = bisect_right(starts, offset)
-    column = offset - starts[line - 1] + 1
-    return Place(path=path, line=line, column=column, end_line=line, end_column=column + max(1, length))

@@ -28,3 +28,14 @@ def write(case: Path, folder: Path) -> Path:
     for name, text in texts(case).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def joined(case: Path, changed: dict[str, str]) -> str:
+    """The text of a case with some of its files changed."""
+    said = case.read_text(encoding="utf-8")
+    parts = re.split(r"^(# file: \S+\n)", said, flags=re.MULTILINE)
+    first = "flowctl.yaml" if parts[0].startswith("project:") else case.name
+    texts = [changed.get(first, parts[0])]
+    for mark, text in zip(parts[1::2], parts[2::2], strict=True):
+        texts += [mark, changed.get(mark.removeprefix("# file: ").strip(), text)]
+    return "".join(texts)

@@ -219,7 +219,6 @@ def test_a_goal_can_come_at_any_rest_and_what_it_does_then_counts():
     [
         "exit_when: {event: bought}",
         "goal: {event: bought}",
-        "exclusive_group: promo",
         "active: {until: 2026-12-31, at_end: exit}",
     ],
 )

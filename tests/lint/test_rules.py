@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cases
 import pytest
 
 from flowctl.cli.main import main
+from flowctl.lint.fixing import mend
 from flowctl.lint.linter import lint
 from flowctl.lint.pages import pages
-from flowctl.lint.rules import READING, SLUGS, load, page
-from flowctl.project.load import load_texts
+from flowctl.lint.rules import READING, SLUGS, page
+from flowctl.lint.rules import load as load_rule
+from flowctl.project.load import load, load_edited, load_texts
 
 RULES = Path(__file__).parents[2] / "flowctl" / "lint" / "rules"
 PAGES = Path(__file__).parents[2] / "docs" / "rules"
@@ -29,7 +33,7 @@ def test_bad_is_found_where_it_is(code, tmp_path, capsys, request):
     root = cases.write(cases.CASES / code / "bad.yaml", tmp_path)
     status = main(["-C", str(root), "lint", *selected(code)])
     out, err = capsys.readouterr()
-    printed = f"{out}{err}exit status {status}\n"
+    printed = re.sub(r"\d+ rules:", "N rules:", f"{out}{err}exit status {status}\n")
     expected = cases.CASES / code / "bad.out"
     if request.config.getoption("--update"):
         expected.write_text(printed, encoding="utf-8")
@@ -51,7 +55,7 @@ def test_registry_and_folder_agree():
 
 @pytest.mark.parametrize("code", SLUGS)
 def test_a_rule_is_what_the_registry_says(code):
-    rule = load(code)
+    rule = load_rule(code)
     assert (code, SLUGS[code]) == (rule.CODE, rule.SLUG)
     assert rule.SEVERITY in ("error", "warning", "info")
     assert (rule.__doc__ or "").startswith(f"{code} {SLUGS[code]}: ")
@@ -77,3 +81,45 @@ def test_pages_are_in_step(request):
 
 def test_no_case_lacks_its_rule():
     assert {folder.name for folder in cases.CASES.iterdir()} == {"base", *SLUGS}
+
+
+def fixed(case, root):
+    """A case's project with every fix of one rule made; and how many fixes there were."""
+    cases.write(case, root)
+    project = load(root)
+    judge = functools.partial(narrow, case.parent.name)
+    return mend(project, judge=judge, reread=lambda texts: load_edited(texts, root), unsafe=True)
+
+
+def narrow(code, project):
+    """The findings of one rule, whatever else there is."""
+    report = lint(project, select=[] if code == "YML008" else [code])
+    return replace(report, findings=tuple(problem for problem in report.findings if problem.code == code))
+
+
+@pytest.mark.parametrize("code", SLUGS)
+def test_fixed_files_are_as_said_and_clean(code, tmp_path, request):
+    bad = cases.CASES / code / "bad.yaml"
+    done = fixed(bad, tmp_path)
+    expected = cases.CASES / code / "bad.fixed.yaml"
+    assert expected.exists() == bool(done.fixed) or request.config.getoption("--update"), (
+        "a rule that fixes has bad.fixed.yaml"
+    )
+    if not done.fixed:
+        return
+    written = cases.joined(bad, done.texts)
+    if request.config.getoption("--update"):
+        expected.write_text(written, encoding="utf-8")
+    assert written == expected.read_text(encoding="utf-8")
+    assert [problem.message for problem in done.report.findings if problem.fix] == []
+    (tmp_path / "again").mkdir()
+    again = fixed(expected, tmp_path / "again")
+    assert again.texts == {}
+
+
+@pytest.mark.parametrize("code", SLUGS)
+def test_a_fix_brings_no_new_fault(code, tmp_path):
+    before = load(cases.write(cases.CASES / code / "bad.yaml", tmp_path))
+    after = fixed(cases.CASES / code / "bad.yaml", tmp_path).project
+    faults = {(problem.code, problem.message) for problem in before.problems}
+    assert {(problem.code, problem.message) for problem in after.problems} <= faults

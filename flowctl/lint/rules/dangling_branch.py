@@ -49,8 +49,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowctl.language.problem import Problem, Related
+from flowctl.language.problem import Fix, Problem, Related
 from flowctl.language.steps import ChooseStep, IfStep, RepeatStep, StartStep, TaskStep, WaitForStep, branches, walk
+from flowctl.lint.edits import step_added
 from flowctl.lint.steps import TAKING_TIME, falls_through, goes_on, said, spot
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ SEVERITY: Severity = "warning"
 def check(context: Context) -> Iterator[Problem]:
     """The last step of every branch that just ends."""
     for journey in context.journeys:
-        yield from _in_tail(journey, journey.workflow.steps)
+        yield from _in_tail(journey, journey.workflow.steps, context)
 
 
-def _in_tail(journey: Journey, steps: Sequence[Step]) -> Iterator[Problem]:
+def _in_tail(journey: Journey, steps: Sequence[Step], context: Context) -> Iterator[Problem]:
     """Findings in a list of steps behind which the journey ends."""
     if not steps or isinstance(steps[-1], RepeatStep):
         return
@@ -81,8 +82,9 @@ def _in_tail(journey: Journey, steps: Sequence[Step]) -> Iterator[Problem]:
         if isinstance(last, IfStep | ChooseStep | WaitForStep | TaskStep) and _dangles(branch):
             other = next((one for one in inner if one is not branch and goes_on(one)), None)
             if other is not None:
-                yield _finding(journey, branch[-1], next(step for step in walk(other) if step.verb in TAKING_TIME))
-        yield from _in_tail(journey, branch)
+                going_on = next(step for step in walk(other) if step.verb in TAKING_TIME)
+                yield _finding(journey, branch[-1], going_on, _exit_added(branch[-1], context))
+        yield from _in_tail(journey, branch, context)
 
 
 def _dangles(branch: Sequence[Step]) -> bool:
@@ -95,7 +97,14 @@ def _dangles(branch: Sequence[Step]) -> bool:
     )
 
 
-def _finding(journey: Journey, end: Step, other: Step) -> Problem:
+def _exit_added(end: Step, context: Context) -> Fix | None:
+    """Nothing changes: who comes to the end of a branch here leaves the journey anyway."""
+    source = context.project.sources.get(end.place.path)
+    edit = step_added(end.node, "exit: done", source) if end.node and source is not None else None
+    return Fix(title="add `exit: done`", edits=(edit,), safe=True) if edit else None
+
+
+def _finding(journey: Journey, end: Step, other: Step, fix: Fix | None) -> Problem:
     return Problem(
         code=CODE,
         slug=SLUG,
@@ -105,5 +114,6 @@ def _finding(journey: Journey, end: Step, other: Step) -> Problem:
         label="the journey ends here",
         related=(Related(place=spot(other), label="others go on here"),),
         help="say that this is meant, in a word that reports will show: `- exit: done`",
+        fix=fix,
         step=journey.label(end),
     )

@@ -46,11 +46,12 @@ altogether.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flowctl.language.faults import listed, nearest
-from flowctl.language.problem import Problem, Related
+from flowctl.language.problem import Edit, Fix, Problem, Related
 from flowctl.language.steps import FetchStep, TaskStep
 from flowctl.lint.templates import read
 from flowctl.lint.texts import Text, message_texts, step_texts
@@ -60,7 +61,7 @@ from flowctl.project.triggered import handed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowctl.language.problem import Severity
+    from flowctl.language.problem import Place, Severity
     from flowctl.lint.context import Context, Journey
     from flowctl.lint.templates import Use
 
@@ -86,6 +87,7 @@ OF_JINJA = frozenset(
 ALWAYS_KNOWN = frozenset({"id", "created_at"})
 ADDRESS = {"email": "email", "sms": "phone", "whatsapp": "phone"}
 SAMPLE_DEPTH_MAX = 20
+_PRINTED = re.compile(r"\s*\}\}")  # behind a name that is printed as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class _Fault:
     message: str
     help: str
     related: tuple[Related, ...] = ()
+    near: str = ""  # the name that exists
+    lacks_default: bool = False
 
 
 def check(context: Context) -> Iterator[Problem]:
@@ -138,8 +142,24 @@ def _in_text(text: Text, names: _Names, journeys: Sequence[Journey], step: str) 
                 place=place,
                 related=fault.related,
                 help=fault.help,
+                fix=_fix(fault, text, use, place),
                 step=step,
             )
+
+
+def _fix(fault: _Fault, text: Text, use: Use, place: Place) -> Fix | None:
+    """The name that exists, or nothing where the value is unknown; neither is sure to be what was meant."""
+    word = _written(text.value, use)
+    if text.at(place) != word:
+        return None  # escapes hide where it stands
+    if fault.near and word == ".".join(use.chain):
+        return Fix(title=f"write `{fault.near}`", edits=(Edit(place=place, text=fault.near),), safe=False)
+    behind = text.value[use.offset + len(word) :]
+    if not fault.lacks_default or word != ".".join(use.chain) or not _PRINTED.match(behind):
+        return None
+    quotes = '""' if text.is_single_quoted else "''"
+    end = replace(place, line=place.end_line, column=place.end_column)
+    return Fix(title="print nothing instead", edits=(Edit(place=end, text=f" | default({quotes})"),), safe=False)
 
 
 def _written(text: str, use: Use) -> str:
@@ -185,6 +205,7 @@ class _Names:
                 return _Fault(
                     f"nothing provides `{root}`" + (f"; did you mean `{near}`?" if near else ""),
                     f"there is {listed(ROOTS)}",
+                    near=near if len(use.chain) == 1 else "",
                 )
 
     def _is_provided(self, source: str, name: str, journeys: Sequence[Journey]) -> bool:
@@ -210,6 +231,7 @@ class _Names:
             return _Fault(
                 f"no contact field is named `{name}`{hint}",
                 "declare it in flowctl.yaml under `contacts: {fields: …}`, or mend the name",
+                near=f"contact.{near}" if near and len(use.chain) == 2 else "",  # noqa: PLR2004 - `contact` and its field
             )
         declared = self.project.settings.contacts.fields.get(name)
         is_sure = (
@@ -232,7 +254,8 @@ class _Names:
             hint = f"; did you mean `{root}.{near}`?" if near else ""
             who = " and ".join(f"`{journey.name}`" for journey in lacking[:2])
             there = f"there is {listed([f'{root}.{one}' for one in known])}" if known else _PROVIDE[root]
-            return _Fault(f"nothing in {who} provides `{root}.{name}`{hint}", there)
+            found = f"{root}.{near}" if near and len(use.chain) == 2 else ""  # noqa: PLR2004 - the root and the name
+            return _Fault(f"nothing in {who} provides `{root}.{name}`{hint}", there, near=found)
         if use.is_guarded:
             return None
         if lacking:
@@ -301,6 +324,7 @@ def _unknown(use: Use, why: str, related: tuple[Related, ...] = ()) -> _Fault:
         f"`{name}` has no `default`: {why}",
         f'write `{{{{ {name} | default("…") }}}}`, or `{{% if {name} %}}…{{% endif %}}`',
         related,
+        lacks_default=True,
     )
 
 

@@ -43,7 +43,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowctl.language.problem import Problem, Related
+from flowctl.language.problem import Fix, Problem, Related
+from flowctl.lint.edits import key_deleted
 from flowctl.lint.pressure import distances
 from flowctl.lint.steps import said, spot
 
@@ -74,6 +75,7 @@ def check(context: Context) -> Iterator[Problem]:
                 "the goal does not end the journey, so who converted keeps receiving",
                 Related(place=spot(journey.marketing_sends[0]), label="sent to converts too"),
                 "delete `ends: false`, or say in `exit_when:` who leaves",
+                _without(goal, "ends", context),
             )
         elif goal.within is not None and (late := _too_late(journey, goal)):
             yield _finding(
@@ -83,6 +85,7 @@ def check(context: Context) -> Iterator[Problem]:
                 f"the goal counts for {goal.within} only; who converts later still gets {said(late)}",
                 Related(place=spot(late), label=f"leaves more than {goal.within} after entry"),
                 "lengthen `within`, or leave it out: the goal then counts while the journey runs",
+                _without(goal, "within", context),
             )
 
 
@@ -100,7 +103,16 @@ def _too_late(journey: Journey, goal: Goal) -> SendStep | None:
     return next((step for step in journey.sends if id(step) in marketing and soonest.get(id(step), 0) > limit_ms), None)
 
 
-def _finding(journey: Journey, goal: Goal, key: str, message: str, related: Related, help_: str) -> Problem:
+def _without(goal: Goal, key: str, context: Context) -> Fix | None:
+    """The goal without that key."""
+    source = context.project.sources.get(goal.place.path)
+    edit = key_deleted(goal.node, key, source) if goal.node and source is not None else None
+    return Fix(title=f"delete `{key}`", edits=(edit,), safe=False) if edit else None
+
+
+def _finding(  # noqa: PLR0913 - the parts of a finding
+    journey: Journey, goal: Goal, key: str, message: str, related: Related, help_: str, fix: Fix | None
+) -> Problem:
     return Problem(
         code=CODE,
         slug=SLUG,
@@ -109,5 +121,6 @@ def _finding(journey: Journey, goal: Goal, key: str, message: str, related: Rela
         place=goal.place_of(key),
         related=(related,),
         help=help_,
+        fix=fix,
         step=journey.name,
     )

@@ -41,8 +41,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowctl.language.problem import Problem, Related
+from flowctl.language.problem import Fix, Problem, Related
 from flowctl.language.steps import branches
+from flowctl.lint.edits import step_deleted
 from flowctl.lint.steps import said, spot
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def check(context: Context) -> Iterator[Problem]:
         if all(id(step) in reached for step in journey.steps):
             continue
         workflow = journey.workflow
-        yield from _first_unreached(journey, workflow.steps, reached, None)
-        yield from _first_unreached(journey, workflow.on_goal, reached, None)
+        for steps in (workflow.steps, workflow.on_goal):
+            yield from _first_unreached(journey, steps, reached, None, context)
 
 
 def _reached(journey: Journey, context: Context) -> set[int]:
@@ -87,7 +88,7 @@ def _reached(journey: Journey, context: Context) -> set[int]:
 
 
 def _first_unreached(
-    journey: Journey, steps: Sequence[Step], reached: set[int], above: Step | None
+    journey: Journey, steps: Sequence[Step], reached: set[int], above: Step | None, context: Context
 ) -> Iterator[Problem]:
     before = above
     for step in steps:
@@ -106,12 +107,20 @@ def _first_unreached(
                 label="never runs",
                 related=related,
                 help="delete it, or move it before the step that ends the way",
+                fix=_deleted(step, steps, context),
                 step=journey.label(step),
             )
             return
         for _, inside in branches(step):
-            yield from _first_unreached(journey, inside, reached, step)
+            yield from _first_unreached(journey, inside, reached, step, context)
         before = step
+
+
+def _deleted(step: Step, steps: Sequence[Step], context: Context) -> Fix | None:
+    """Away with it; the only step of its list would leave an empty one behind."""
+    source = context.project.sources.get(step.place.path)
+    edit = step_deleted(step.node, source) if step.node and source is not None and len(steps) > 1 else None
+    return Fix(title="delete it", edits=(edit,), safe=False) if edit else None
 
 
 def _why(before: Step, *, is_above: bool) -> str:
