@@ -96,16 +96,17 @@ def _write(
     files = {**project.sources, **project.bodies}
     digest = digest_of(files)
     newest = connection.execute(
-        'SELECT id, digest, compiler, "commit" FROM releases ORDER BY id DESC LIMIT 1'
+        'SELECT id, digest, compiler, "commit", environment FROM releases ORDER BY id DESC LIMIT 1'
     ).fetchone()
-    if newest and newest[1] == digest and newest[2] == COMPILER and not in_flight:
+    known = (digest, COMPILER, project.environment)
+    if newest and (newest[1], newest[2], newest[4]) == known and not in_flight:
         return Release(
             id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True
         )
     (release_id,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM releases").fetchone()
-    row = (release_id, now, commit, digest, json.dumps(files), "{}", COMPILER)
+    row = (release_id, now, commit, digest, json.dumps(files), "{}", COMPILER, project.environment)
     connection.execute(
-        'INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler, environment) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
         row,
     )
     new, changed, unchanged = _write_versions(connection, project, compiled, release_id, now)
@@ -202,8 +203,10 @@ def recompile(connection: sqlite3.Connection) -> None:
         ProblemsFound: this flowctl no longer takes the files.
     """
     with transaction(connection):
-        release_id, files = connection.execute("SELECT id, files FROM releases ORDER BY id DESC LIMIT 1").fetchone()
-        compiled = _compiled_again(connection, files)
+        release_id, files, environment = connection.execute(
+            "SELECT id, files, environment FROM releases ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        compiled = _compiled_again(connection, files, environment)
         newest = dict(
             connection.execute("SELECT workflow, version_id FROM workflow_states WHERE version_id IS NOT NULL")
         )
@@ -214,12 +217,12 @@ def recompile(connection: sqlite3.Connection) -> None:
                 (json.dumps(compiled.programs[name][1]), newest[name]),
             )
         older = connection.execute(
-            "SELECT v.id, v.workflow, r.files FROM workflow_versions v JOIN releases r ON r.id = v.release_id "
+            "SELECT v.id, v.workflow, r.files, r.environment FROM workflow_versions v JOIN releases r ON r.id = v.release_id "
             "WHERE v.id IN (SELECT version_id FROM enrollments WHERE ended_at IS NULL) AND v.release_id != ?",
             (release_id,),
         ).fetchall()
-        for version_id, workflow, texts in older:
-            program = _compiled_again(connection, texts).programs[workflow][1]
+        for version_id, workflow, texts, applied_for in older:
+            program = _compiled_again(connection, texts, applied_for).programs[workflow][1]
             connection.execute(
                 "UPDATE workflow_versions SET program = ? WHERE id = ?", (json.dumps(program), version_id)
             )
@@ -233,10 +236,10 @@ def recompile(connection: sqlite3.Connection) -> None:
         )
 
 
-def _compiled_again(connection: sqlite3.Connection, files: str) -> Compiled:
-    from flowctl.project.load import load_texts  # noqa: PLC0415 - reading files is not what an apply of a read project needs
+def _compiled_again(connection: sqlite3.Connection, files: str, environment: str) -> Compiled:
+    from flowctl.project.load import TextFiles, load_from  # noqa: PLC0415 - reading files is not what an apply of a read project needs
 
-    project = load_texts(json.loads(files), Path())
+    project = load_from(TextFiles(json.loads(files)), Path(), environment=environment)
     compiled = compile_project(connection, project)
     faults = [*project.errors, *compiled.problems]
     if faults:

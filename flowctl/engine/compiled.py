@@ -22,6 +22,7 @@ from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import SegmentLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.survey import ANSWER_TYPES
+from flowctl.project.providers import provider_of
 from flowctl.project.time_scale import at_its_pace
 from flowctl.store.events import type_id
 from flowctl.store.zones import zone_id
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flowctl.language.geofence import Geofence
     from flowctl.language.message import Message
     from flowctl.language.segment import Segment
-    from flowctl.language.settings import Service
+    from flowctl.language.settings import ChannelSettings, Service
     from flowctl.language.workflow import Workflow
     from flowctl.project.project import Project
 
@@ -140,7 +141,7 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
         "holdout": settings.holdout,
         "channel_ids": dict(scope.channels),
         "channels": {
-            name: said.model_dump(mode="json", exclude_none=True, by_alias=True)
+            name: said.model_dump(mode="json", exclude_none=True, by_alias=True) | _described(project, said)
             for name, said in settings.channels.items()
         },
         "dkim": {
@@ -149,7 +150,16 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
             if said.email and said.dkim
         },
         "pressure": _pressure(project),
-        "teams": {name: {"members": team.members, "email": team.email} for name, team in settings.teams.items()},
+        "teams": {
+            name: {"members": team.members, "email": team.email}
+            | ({"alert": team.alert, "private": team.private} if team.alert else {})
+            for name, team in settings.teams.items()
+        },
+        "pushes": {
+            name: {"service": record.service, "path": record.path or f"/{name}"}
+            for name, record in settings.records.items()
+            if record.service
+        },
         "records": {
             name: {field: {"type": said.type, "values": said.values} for field, said in record.fields.items()}
             for name, record in settings.records.items()
@@ -157,6 +167,12 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
         "services": {name: _service(said) for name, said in settings.services.items()},
         "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
     }
+
+
+def _described(project: Project, said: ChannelSettings) -> dict[str, Any]:
+    """The description of the provider that a channel speaks to: a tick reads no file."""
+    provider = provider_of(project, said.provider) if said.provider else None
+    return {"description": provider.model_dump(mode="json", exclude_none=True, by_alias=True)} if provider else {}
 
 
 def _resources(project: Project) -> dict[str, Any]:

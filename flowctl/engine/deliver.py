@@ -11,13 +11,14 @@ from flowctl.channels.pool import Attempt, Pool
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
+from flowctl.engine.costs import Costs
 from flowctl.engine.claims import CLAIMS, OPEN, Claim, from_row, packed
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate
 from flowctl.engine.letters import Refused
 from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
-from flowctl.store import breakers, coupons
+from flowctl.store import breakers, coupons, inbox
 from flowctl.store.database import transaction
 from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
@@ -74,7 +75,9 @@ def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
         ).rowcount
         for claim in left:
             _doubt(connection, claim, "the process ended while it was transmitting", now)
-    return again, len(left)
+        # The store's own inbox knows what it has.
+        known = inbox.settle(connection, [claim.key for claim in left], now=now)
+    return again, len(left) - known
 
 
 class Delivery:
@@ -99,6 +102,7 @@ class Delivery:
         self._make_channel = channels
         self._clock = clock
         self._record = SendingRecord(store)
+        self._costs = Costs(store.connection, runtime.said["channels"])
         self._pools: dict[str, Pool] = {}
         self._blocked: dict[int, int] = {}
         self._closing: dict[str, int] = {}  # key of what was claimed → when quiet hours begin for it
@@ -114,7 +118,7 @@ class Delivery:
         done = Delivered()
         restored.doubt(self._connection, self._clock())
         if not self._unasked:
-            done.backlog = backlog(self._connection, self._runtime, self._clock())
+            done.backlog = backlog(self._connection, self._clock())
         self._remember_refusals()
         try:
             for _ in range(PASSES_MAX):
@@ -218,7 +222,9 @@ class Delivery:
             with transaction(self._connection):
                 self._heed(name, claims, done)
                 for attempt in attempts:
-                    self._settle(by_key.pop(attempt.letter.key), attempt.receipt, done)
+                    claim = by_key.pop(attempt.letter.key)
+                    self._settle(claim, attempt.receipt, done)
+                    self._costs.note(claim.id, claim.contact_id, attempt.letter, attempt.receipt)
                     if not attempt.receipt.fenced:
                         receipts.append(attempt.receipt)
             crash.point("settled")
@@ -245,16 +251,22 @@ class Delivery:
         done.refusals[claim.channel] = reply
 
     def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[list[Attempt]]:
-        """A channel that answers at once, as simulate's and test's: one transaction for all."""
+        """A channel that answers at once, as the inbox and simulate's and test's: one transaction for all."""
         line = channel.open()
-        attempts = [Attempt(letter=letter, receipt=line.transmit(letter, lambda: True)) for letter in letters]
-        if attempts:
-            with transaction(self._connection):
-                granted, batch = self._mark([attempt.letter for attempt in attempts])
-                self._keep([attempt.letter for attempt in attempts if not attempt.letter.marketing], by_key)
-            if granted:
-                self._record.write(batch, self._clock())
-            yield attempts
+        built = list(letters)
+        if not built:
+            return
+        with transaction(self._connection):
+            granted, batch = self._mark(built)
+            self._keep([letter for letter in built if letter.key in granted and not letter.marketing], by_key)
+            # In the same transaction: what the inbox holds is transmitting or settled, whatever ends the process.
+            attempts = [
+                Attempt(letter=letter, receipt=line.transmit(letter, lambda key=letter.key: key in granted))  # type: ignore[misc]  # a Commit
+                for letter in built
+            ]
+        if granted:
+            self._record.write(batch, self._clock())
+        yield attempts
 
     def _pooled(
         self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]

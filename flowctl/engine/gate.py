@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.finish import judge_leaving, settled
+from flowctl.engine.quiet_hours import QuietHours
 from flowctl.engine.runtime import CANCELLED, CLAIMED, KIND, SKIPPED
 from flowctl.engine.variants import draw, load_arms
 
@@ -27,7 +28,7 @@ _CREATE = (
       id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, eid INTEGER NOT NULL, version INTEGER NOT NULL, pc INTEGER NOT NULL,
       visit INTEGER NOT NULL, channel INTEGER NOT NULL, message INTEGER NOT NULL, recipient TEXT NOT NULL, marketing INTEGER NOT NULL,
       priority INTEGER NOT NULL, arrived_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, counted_at INTEGER, verdict TEXT, until_at INTEGER,
-      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT, doubts INTEGER NOT NULL
+      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT, doubts INTEGER NOT NULL, held_for TEXT, place INTEGER, closes_at INTEGER
     )""",
     "CREATE INDEX IF NOT EXISTS temp.gate_contact ON gate (contact_id, channel)",
     "CREATE TEMP TABLE IF NOT EXISTS gate_window (channel INTEGER, n INTEGER NOT NULL, ms INTEGER NOT NULL)",
@@ -75,16 +76,19 @@ class Gate:
         )
 
         self._draws = load_arms(self._connection, self._runtime)
+        self._quiet = QuietHours(self._connection, said, self._now)
 
     def _execute(self, sql: str, **params: object) -> int:
         return self._connection.execute(sql, {"now": self._now, **params}).rowcount
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of places in `ready`, each of about `CHUNK_ROWS` rows that never part a contact's."""
+    def chunks(self, *, stopped: bool = False) -> Iterator[tuple[int, int]]:
+        """Ranges of places in `ready`, each of about `CHUNK_ROWS` rows that never part a contact's; marketing not where it is `stopped`."""
         self._execute("DELETE FROM ready")
+        only = " AND (marketing = 0 OR reason = 'resend')" if stopped else ""
         self._execute(
-            "INSERT INTO ready (id, contact_id) SELECT id, contact_id FROM outbox WHERE ready_at <= :now ORDER BY marketing, contact_id, id"
+            f"INSERT INTO ready (id, contact_id) SELECT id, contact_id FROM outbox WHERE ready_at <= :now{only} ORDER BY marketing, contact_id, id"
         )
+        self._quiet.take_turns()
         (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM ready").fetchone()
         start = 0
         while start < last:
@@ -105,7 +109,9 @@ class Gate:
         self._execute("DELETE FROM gate")
         self._execute(
             "INSERT INTO gate SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, o.visit, o.channel, o.message, o.recipient, "
-            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data, o.doubts "
+            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data, o.doubts, o.reason, "
+            # `place` and `closes_at`: where its quiet hours are, and how long it may leave.
+            "NULL, NULL "
             "FROM outbox o CROSS JOIN enrollments e ON e.id = o.enrollment_id "
             "WHERE o.id IN (SELECT id FROM ready WHERE place > :start AND place <= :stop) AND o.ready_at <= :now",
             start=start,
@@ -119,6 +125,7 @@ class Gate:
         )
         self._pause()
         self._verdict("expired", "g.expires_at <= :now")
+        self._only_to()
         self._people()
         rerouted = self._steps()
         for channel, until in blocked.items():
@@ -135,9 +142,19 @@ class Gate:
             # The channels of one send are one time.
             "AND (o.enrollment_id, o.pc, o.visit) IS NOT (g.eid, g.pc, g.visit))",
         )
+        self._quiet.hold(together=self._together())
         self._first_of_once()
         self._caps()
+        self._quiet.later()
         return self._carry_out(rerouted)
+
+    def closing(self) -> dict[str, int]:
+        """When quiet hours begin (UTC ms) for what was just claimed, by key; those without such an end are left out."""
+        return dict(
+            self._connection.execute(
+                "SELECT o.key, g.closes_at FROM gate g CROSS JOIN outbox o ON o.id = g.id WHERE g.verdict IS NULL AND g.closes_at IS NOT NULL"
+            )
+        )
 
     def _verdict(self, verdict: str, where: str, **params: object) -> int:
         return self._execute(
@@ -152,6 +169,21 @@ class Gate:
             if not self._runtime.runs(version.workflow):
                 self._verdict("paused", "g.version = :version", version=version_id)
         self._execute("UPDATE gate SET until_at = :now + :look WHERE verdict = 'paused'", look=PAUSE_LOOK_MS)
+
+    def _only_to(self) -> None:
+        """What an environment lets leave at all, whatever it is about."""
+        patterns = self._runtime.said.get("only_to")
+        if patterns is not None:
+            self._verdict(
+                "only_to",
+                "NOT EXISTS (SELECT 1 FROM json_each(:patterns) p WHERE lower(g.recipient) GLOB p.value)",
+                patterns=json.dumps(patterns),
+            )
+
+    def _together(self) -> bool | None:
+        """Whether some cap counts all channels; None where there is no cap."""
+        (found,) = self._connection.execute("SELECT max(channel IS NULL) FROM gate_window").fetchone()
+        return None if found is None else bool(found)
 
     def _people(self) -> None:
         """Suppression, topics opted out of, and the control group that gets no marketing."""
@@ -254,7 +286,7 @@ class Gate:
                 "UPDATE gate AS g SET until_at = max(coalesce(g.until_at, 0), coalesce((SELECT o.counted_at + :ms FROM outbox o "
                 f"WHERE o.contact_id = g.contact_id {counted}AND o.counted_at > :now - :ms AND o.marketing = 1 "
                 f"ORDER BY o.counted_at DESC LIMIT 1 OFFSET {n - 1}), 0)) "
-                f"WHERE g.verdict = 'cap'{'' if channel is None else ' AND g.channel = :channel'}",
+                f"WHERE g.verdict IN ('cap', 'quiet_hours'){'' if channel is None else ' AND g.channel = :channel'}",
                 ms=ms,
                 channel=channel,
             )

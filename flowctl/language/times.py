@@ -30,6 +30,10 @@ def _local_time(value: object) -> time:
     return time(int(match[1]), int(match[2]))
 
 
+def _end_time(value: object) -> time:
+    return time() if value == "24:00" else _local_time(value)
+
+
 def _local_moment(value: object) -> datetime:
     if isinstance(value, str):
         try:
@@ -94,6 +98,9 @@ def _days(value: object) -> tuple[str, ...]:
             raise ValueError(message)
         start, end = DAYS.index(first), DAYS.index(last or first)
         chosen |= {day % 7 for day in range(start, end + 1 if end >= start else end + 8)}
+    if not chosen:
+        message = "there is no day in it; write mon-fri, sat, or [mon, wed]"
+        raise ValueError(message)
     return tuple(day for index, day in enumerate(DAYS) if index in chosen)
 
 
@@ -106,8 +113,14 @@ Days = Annotated[
 ]
 """Days of the week, in order from mon."""
 
+EndTime = Annotated[
+    time,
+    BeforeValidator(_end_time),
+    WithJsonSchema({"type": "string", "pattern": rf"{_TIME.pattern}|24:00", "examples": ["18:00"]}),
+]
+"""The end of a range: midnight may be written 24:00."""
 TimeRange = Annotated[
-    tuple[LocalTime, LocalTime],
+    tuple[LocalTime, EndTime],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
     Field(examples=[["09:00", "18:00"]], description="from, until (exclusive); may wrap midnight"),
 ]

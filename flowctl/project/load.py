@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from dataclasses import dataclass, field, replace
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from flowctl.failure import UsageFailure
 from flowctl.language.attached import FILE_BYTES_MAX, encoded, encoded_bytes_max, is_encoded
 from flowctl.language.problem import Place, Problem, Related
 from flowctl.language.reading import SETTINGS, SINGULAR, Declaration, read, read_settings
-from flowctl.language.source import BYTES_MAX, decode, parse_text
-from flowctl.project.find import SETTINGS_FILE, files
+from flowctl.language.source import decode, parse_text
+from flowctl.project.find import SETTINGS_FILE
+from flowctl.project.origins import DiskFiles, EditedFiles, Origin, TextFiles
 from flowctl.project.project import Project
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_edited(texts: Mapping[str, str], root: Path, *, environment: str = "") 
     return load_from(EditedFiles(DiskFiles(root), texts), root, environment=environment)
 
 
-def load_from(origin: Files, root: Path, *, environment: str = "") -> Project:
+def load_from(origin: Origin, root: Path, *, environment: str = "") -> Project:
     """Read a project from whatever can list and read its files."""
     from flowctl.language.settings import Settings  # noqa: PLC0415 - loaded only where it is needed
     from flowctl.project.references import check, check_partial  # noqa: PLC0415 - loaded only where it is needed
@@ -104,80 +104,6 @@ def body_path(model: Model, file: str) -> str:
     return normpath(f"{folder}/{file}" if folder else file)
 
 
-@dataclass(frozen=True, slots=True)
-class DiskFiles:
-    """The files of a project's folder."""
-
-    root: Path
-
-    def paths(self, exclude: list[str]) -> Iterator[str]:
-        """The resource files, relative to the root."""
-        return files(self.root, exclude)
-
-    def read(self, path: str, bytes_max: int = BYTES_MAX) -> bytes | str:
-        """The bytes of a file, at most one more than allowed, or why it cannot be read."""
-        try:
-            target = self.root / path
-            if not stat.S_ISREG(target.stat().st_mode):
-                return "it is no regular file"
-            with target.open("rb") as file:
-                return file.read(bytes_max + 1)
-        except OSError as error:
-            return (error.strerror or str(error)).lower()
-        except ValueError as error:
-            return str(error)
-
-    def exists(self, path: str) -> bool:
-        """Whether a file is there, inside the project."""
-        if path.startswith(("../", "/")) or path == ".." or "\0" in path:
-            return False
-        target = self.root / path
-        # A link in the repository must not send out what lies elsewhere on the machine.
-        return target.is_file() and target.resolve().is_relative_to(self.root.resolve())
-
-
-@dataclass(frozen=True, slots=True)
-class TextFiles:
-    """Files held in memory."""
-
-    texts: dict[str, str]
-
-    def paths(self, exclude: list[str]) -> Iterator[str]:  # noqa: ARG002 - the shape of its kind
-        """The resource files."""
-        return (path for path in sorted(self.texts) if path.endswith(".yaml") and path != SETTINGS_FILE)
-
-    def read(self, path: str, bytes_max: int = BYTES_MAX) -> bytes | str:
-        """The bytes of a file, or why it cannot be read."""
-        return self.texts[path].encode()[: bytes_max + 1] if path in self.texts else "no such file or directory"
-
-    def exists(self, path: str) -> bool:
-        """Whether a file is there."""
-        return path in self.texts
-
-
-@dataclass(frozen=True, slots=True)
-class EditedFiles:
-    """The files of a project's folder, some with another text than on the disk."""
-
-    disk: DiskFiles
-    texts: Mapping[str, str]
-
-    def paths(self, exclude: list[str]) -> Iterator[str]:
-        """The resource files."""
-        return self.disk.paths(exclude)
-
-    def read(self, path: str, bytes_max: int = BYTES_MAX) -> bytes | str:
-        """The bytes of a file, or why it cannot be read."""
-        return self.texts[path].encode()[: bytes_max + 1] if path in self.texts else self.disk.read(path, bytes_max)
-
-    def exists(self, path: str) -> bool:
-        """Whether a file is there."""
-        return path in self.texts or self.disk.exists(path)
-
-
-Files = DiskFiles | TextFiles | EditedFiles
-
-
 @dataclass(slots=True)
 class _Shelf:
     """What was read so far."""
@@ -188,7 +114,7 @@ class _Shelf:
     settings: Model | None = None
 
 
-def _take_file(shelf: _Shelf, origin: Files, path: str) -> None:
+def _take_file(shelf: _Shelf, origin: Origin, path: str) -> None:
     data = origin.read(path)
     if isinstance(data, str):
         shelf.problems.append(_problem("YML001", "syntax-error", Place(path=path), f"the file cannot be read: {data}"))
@@ -241,7 +167,7 @@ def _duplicates(declarations: list[Declaration]) -> Iterator[Problem]:
             )
 
 
-def _bodies(shelf: _Shelf, origin: Files, settings: Settings) -> dict[str, str]:
+def _bodies(shelf: _Shelf, origin: Origin, settings: Settings) -> dict[str, str]:
     """Texts of the files that messages and fetches name; what is missing is `references`' to report."""
     found: dict[str, str] = {}
     for model, file in _named_files(shelf.declarations, settings):
@@ -270,7 +196,7 @@ def _bodies(shelf: _Shelf, origin: Files, settings: Settings) -> dict[str, str]:
     return found
 
 
-def _attachments(shelf: _Shelf, origin: Files) -> dict[str, str]:
+def _attachments(shelf: _Shelf, origin: Origin) -> dict[str, str]:
     """The files that e-mails bring along, encoded; a release's are already."""
     found: dict[str, str] = {}
     for part, file, place in _attached_files(shelf.declarations):

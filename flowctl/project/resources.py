@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowctl.language.model import Model
     from flowctl.language.scenario import ExpectedSend, Scenario
     from flowctl.language.score import Score
-    from flowctl.language.settings import Settings
+    from flowctl.language.settings import QuietHours, Settings
     from flowctl.language.source import Node
     from flowctl.language.workflow import Workflow
 
@@ -40,11 +40,23 @@ class ResourceChecking(Checking):
                 yield no_such(
                     "service", record.service, node_of(record, "service"), record.place_of("service"), model.services
                 )
+        for hours in (model.quiet_hours, *(each.quiet_hours or {} for each in model.environments.values())):
+            yield from self._subdivisions(hours, model)
         known = self.project.declared.get("assumptions", {})
         if model.assumptions and model.assumptions not in known:
             yield no_such(
                 "assumptions", model.assumptions, node_of(model, "assumptions"), model.place_of("assumptions"), known
             )
+
+    def _subdivisions(self, quiet_hours: QuietHours, model: Settings) -> Iterator[Problem]:
+        """Fields that tell the part of a country exist and are text."""
+        texts = [name for name, type_ in model.field_types.items() if type_ in ("text", "choice")]
+        for by_country in quiet_hours.values():
+            for said in by_country.values() if isinstance(by_country, dict) else (by_country,):
+                scope, _, name = (said.subdivision or "").partition(".")
+                if scope == "contact" and name not in texts:
+                    node = node_of(said, "subdivision")
+                    yield no_such("text field", name, node, said.place_of("subdivision"), texts)
 
     def of_workflow(self, model: Workflow, scope: Scope) -> Iterator[Problem]:
         """Steps with one name each, moves to steps that exist, a topic that is declared."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
-from flowctl.store.instants import instant
+from flowctl.language.instants import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -80,6 +80,21 @@ def _zone_of_phone(phone: str) -> str | None:
     return None if "Etc/Unknown" in zones else sole_zone(zones)
 
 
+@lru_cache(maxsize=50_000)
+def country_of_phone(phone: str) -> str | None:
+    """The country of a number in E.164, the main one of its prefix where the number tells no more; None where it belongs to none."""
+    import phonenumbers  # noqa: PLC0415 - likewise
+
+    try:
+        number = phonenumbers.parse(phone)
+    except phonenumbers.NumberParseException:
+        return None
+    region = phonenumbers.region_code_for_number(number)
+    if region is None and number.country_code is not None:
+        region = phonenumbers.region_code_for_country_code(number.country_code)
+    return region if region is not None and region.isalpha() and region != "ZZ" else None
+
+
 def country_of_zone(name: str) -> str | None:
     """The country whose table lists this zone first to be found; None for UTC and the like."""
     return next((country for country, zones in countries().items() if name in zones), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowctl.engine.runtime import COMPILER
 from tests.engine.world import World, at, workflow
 
 OLD = workflow("w", steps="- send: hello\n- wait: 2d\n- send: bye")
@@ -22,7 +23,7 @@ def test_a_release_of_another_compiler_is_compiled_anew_and_nobody_in_flight_not
     # What an older compiler wrote may lack what this one needs.
     connection.execute("UPDATE workflow_versions SET program = json_remove(program, '$.sleepers', '$.marked')")
     world.ticks("3d")
-    assert connection.execute("SELECT compiler FROM releases ORDER BY id DESC LIMIT 1").fetchone() == (1,)
+    assert connection.execute("SELECT compiler FROM releases ORDER BY id DESC LIMIT 1").fetchone() == (COMPILER,)
     assert world.messages("ana") == ["hello", "bye"]
     assert world.messages("bob") == ["hello", "again"]
 

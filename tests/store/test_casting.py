@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctl.store.casting import CastError, Kind, Reading, cast, caster, column, date_format
-from flowctl.store.instants import instant
+from flowctl.language.instants import instant
 
 PARIS = ZoneInfo("Europe/Paris")
 
