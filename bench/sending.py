@@ -1,0 +1,331 @@
+"""Messages a second through `flowctl tick`'s delivering, against Postfix's smtp-source to the same smtp-sink."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bench.ratio import Ratio
+from flowctl.channels.channel import Letter
+from flowctl.engine.adapters import channel_maker
+from flowctl.engine.apply import apply
+from flowctl.engine.deliver import Delivery
+from flowctl.engine.letters import Letters
+from flowctl.engine.links import Links
+from flowctl.engine.runtime import Runtime, load
+from flowctl.engine.sandbox import Record, compiled, render
+from flowctl.engine.templates import prepare
+from flowctl.engine.tick import tick
+from flowctl.project.load import load as load_project
+from flowctl.store.database import Store, open_store, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW = 1_772_445_600_000  # 2026-03-02T10:00Z
+MESSAGES, FEW = 10_000, 1_000
+CONNECTIONS = 10
+ONE_GOAL, TWO_GOAL, SIGNED_GOAL, BUILD_GOAL, MEMORY_GOAL = 0.30, 0.45, 0.20, 2.0, 1.15
+POSTFIX = ("smtp-sink", "smtp-source")
+ROUNDS = 2  # the better of them counts: other programs only ever make one slower
+
+SETTINGS = """\
+project: bench
+store: sqlite:///flowctl.db
+timezone: Europe/Paris
+languages: [fr, en]
+contacts: {{fields: {{first_name: text, plan: text}}}}
+events: {{cart_updated: {{properties: {{items: number, cart_id: text}}}}}}
+senders: {{shop: {{name: Maison Lune, email: bonjour@shop.example, address: "1 rue de la Lune, Paris"}}}}
+channels:
+  email: {{adapter: smtp, host: 127.0.0.1, port: {port}, connections: {connections}{dkim}}}
+public_url: https://news.shop.example
+"""
+DKIM = ", dkim: {domain: shop.example, selector: s1, key: dkim.pem}"
+MESSAGE = """\
+message: cart-reminder
+purpose: marketing
+topic: offers
+email:
+  from: shop
+  subject: {fr: "Votre panier vous attend, {{ contact.first_name }}", en: "Your cart is waiting, {{ contact.first_name }}"}
+  file: cart-reminder.{lang}.md
+"""
+BODY = (
+    """\
+# Bonjour {{ contact.first_name }}
+
+Vous avez laissé **{{ trigger.items }} articles** dans votre panier.
+
+{% if contact.plan == "gold" %}
+En tant que membre Or, la livraison vous est offerte.
+{% endif %}
+
+{% for word in ["Une lampe en papier washi", "Un carnet relié à la main", "Une bougie au thé blanc"] %}
+- {{ word }}
+{% endfor %}
+
+"""
+    + "\n\n".join(
+        ["Nos pièces sont faites à la main, en petites séries, par des artisans que nous connaissons depuis longtemps."]
+        * 8
+    )
+    + """
+
+[Reprendre mon panier](https://shop.example/cart/{{ trigger.cart_id }})
+"""
+)
+WORKFLOW = """\
+workflow: cart
+description: Bring carts back.
+owner: bench
+type: follow-up
+triggers: [{event: cart_updated}]
+steps: [{send: cart-reminder}]
+"""
+
+
+def run(*, quick: bool = False) -> list[Ratio]:
+    """End to end with one and two processes, with signatures, memory; then rendering and building alone."""
+    missing = [name for name in POSTFIX if not _program(name)]
+    if missing:
+        print(
+            f"sending: SKIPPED but for build-mail, {missing[0]} is not installed (apt-get install postfix)",
+            file=sys.stderr,
+        )
+    messages = MESSAGES // 5 if quick else MESSAGES
+    with TemporaryDirectory(prefix="flowctl-bench-") as name:
+        folder = Path(name)
+        size = _written(folder)
+        building = _building(folder, messages // 5)
+        return [building] if missing else [*_sending(folder, messages, size), building]
+
+
+def _sending(folder: Path, messages: int, size: int) -> list[Ratio]:
+    best: dict[str, float] = {}
+    with _sink() as port:
+        for _ in range(ROUNDS):
+            for what, per_s in _rounds(folder, port, messages, size):
+                best[what] = max(best.get(what, 0.0), per_s)
+        memory = _memory(folder, port, messages * 3)
+    theirs = best["smtp-source"]
+    goals = (("one", ONE_GOAL), ("two", TWO_GOAL), ("signed", SIGNED_GOAL))
+    said = f"smtp-source {theirs:,.0f}/s, mails of {size:,} bytes"
+    return [
+        Ratio(
+            name=f"send-{what}",
+            value=best[what] / theirs,
+            goal=goal,
+            at_least=True,
+            detail=f"{best[what]:,.0f}/s; {said}",
+        )
+        for what, goal in goals
+    ] + [memory]
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/lib/postfix/sbin")
+
+
+@contextlib.contextmanager
+def _sink() -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    sink = subprocess.Popen(
+        [_program("smtp-sink") or "", *_user(), f"127.0.0.1:{port}", "1000"], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        sink.terminate()
+        sink.wait()
+
+
+def _user() -> list[str]:
+    return ["-u", "nobody"] if os.geteuid() == 0 else []
+
+
+def _source(port: int, messages: int, size: int) -> float:
+    """Messages a second of smtp-source: no reconnecting (-d), ten sessions, mails as long as ours."""
+    command = [
+        _program("smtp-source") or "",
+        "-d",
+        "-s",
+        str(CONNECTIONS),
+        "-m",
+        str(messages),
+        "-l",
+        str(size),
+        f"127.0.0.1:{port}",
+    ]
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return messages / (time.perf_counter() - begin)
+
+
+def _written(folder: Path) -> int:
+    """Write the project; returns how long one of its mails is."""
+    _settings(folder, 25, signed=False)
+    (folder / "cart-reminder.yaml").write_text(MESSAGE, encoding="utf-8")
+    (folder / "cart.yaml").write_text(WORKFLOW, encoding="utf-8")
+    for language in ("fr", "en"):
+        (folder / f"cart-reminder.{language}.md").write_text(BODY, encoding="utf-8")
+    key = folder / "dkim.pem"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, stderr=subprocess.DEVNULL)
+    key.chmod(0o600)
+    letters, snapshot = _letters(folder)
+    letter = letters.build(snapshot, **_case(1))
+    assert isinstance(letter, Letter), letter
+    return len(letter.payload)
+
+
+def _settings(folder: Path, port: int, *, signed: bool) -> None:
+    text = SETTINGS.format(port=port, connections=CONNECTIONS, dkim=DKIM if signed else "")
+    (folder / "flowctl.yaml").write_text(text, encoding="utf-8")
+
+
+def _store(folder: Path, messages: int) -> Store:
+    """A store on disk with so many messages that may leave now, as a tick leaves them before it delivers."""
+    for left in folder.glob("flowctl.db*"):
+        left.unlink()
+    store = open_store(folder / "flowctl.db", create=True)
+    connection = store.connection
+    apply(store, load_project(folder), commit="bench", now=NOW - 120_000)
+    with transaction(connection):
+        connection.execute(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :last) "
+            "INSERT INTO contacts (id, key, email, first_name, plan, language, created_at, _seed, _origin) SELECT n, 'c' || n, "
+            "'person' || n || '@example.com', 'Zoé' || n % 1000, CASE n % 3 WHEN 0 THEN 'gold' ELSE 'free' END, 'fr', :at, "
+            "n * 48271 % 2147483647, 1 FROM numbers",
+            {"last": messages, "at": NOW - 60_000},
+        )
+        connection.execute(
+            "INSERT INTO consents (contact_id, channel, purpose, granted, at, source) "
+            "SELECT id, 'email', 'marketing', 1, created_at, 'bench' FROM contacts"
+        )
+        connection.execute(
+            "INSERT INTO events (contact_id, type, at, props) SELECT id, (SELECT id FROM event_types WHERE name = 'cart_updated'), "
+            "?, json_object('items', id % 5 + 1, 'cart_id', 'cart-' || id) FROM contacts",
+            (NOW - 30_000,),
+        )
+    tick(store, now=NOW, base=folder, limit=0, unasked=True)
+    return store
+
+
+def _runtime(store: Store) -> Runtime:
+    runtime = load(store.connection)
+    assert runtime is not None
+    return runtime
+
+
+def _rounds(folder: Path, port: int, messages: int, size: int) -> Iterator[tuple[str, float]]:
+    yield "smtp-source", _source(port, messages, size)
+    for what, processes, signed in (("one", 1, False), ("two", 2, False), ("signed", 2, True)):
+        _settings(folder, port, signed=signed)
+        store = _store(folder, messages)
+        yield what, _delivered(store, folder, messages, processes)
+        store.close()
+    yield "smtp-source", _source(port, messages, size)
+
+
+def _delivered(store: Store, folder: Path, messages: int, processes: int) -> float:
+    """Messages a second from claim to the commit of what became of them."""
+    os.environ["FLOWCTL_PROCESSES"] = str(processes)
+    runtime = _runtime(store)
+    delivery = Delivery(store, runtime, channel_maker(runtime, folder), lambda: NOW + 1, unasked=True)
+    begin = time.perf_counter()
+    done = delivery.run()
+    elapsed_s = time.perf_counter() - begin
+    assert done.sent == messages, done
+    return messages / elapsed_s
+
+
+def _case(number: int) -> dict[str, Any]:
+    contact = {
+        "id": number,
+        "first_name": f"Zoé{number % 1000}",
+        "plan": "gold" if number % 3 == 0 else "free",
+        "language": "fr",
+    }
+    return {
+        "channel": "email", "recipient": f"person{number}@example.com", "key": f"{number:032x}", "now": NOW, "contact": contact,
+        "zone": "Europe/Paris", "trigger": {"items": number % 5 + 1, "cart_id": f"cart-{number}"},
+    }  # fmt: skip
+
+
+def _letters(folder: Path) -> tuple[Letters, dict[str, Any]]:
+    project = load_project(folder)
+    settings = project.settings
+    snapshot = prepare(
+        project.messages["cart-reminder"], senders=settings.senders, languages=settings.languages, read=project.bodies.get, project="bench"
+    )  # fmt: skip
+    return Letters(Links(secret="0" * 64, public_url=settings.public_url or "")), snapshot
+
+
+def _building(folder: Path, count: int) -> Ratio:
+    """Rendering and building a whole mail, against running its three templates in the sandbox and nothing else."""
+    letters, snapshot = _letters(folder)
+    email = snapshot["channels"]["email"]
+    body = email["bodies"]["fr"]
+    sources = ((email["subject"]["fr"], False), (body["html"], True), (body["text"], False))
+    times: dict[str, list[float]] = {"whole": [], "render": []}
+    for number in range(count):
+        case = _case(number)
+        variables = {
+            **{name: Record(name, case[name]) for name in ("contact", "trigger")},
+            "now": NOW, "unsubscribe_url": f"https://news.shop.example/u/{number:0200}",
+        }  # fmt: skip
+        begin = time.perf_counter()
+        letters.build(snapshot, **case)
+        between = time.perf_counter()
+        for source, html in sources:
+            render(compiled(source, html=html), variables)
+        times["render"].append(time.perf_counter() - between)
+        times["whole"].append(between - begin)
+    whole, alone = (_typical(times[name]) for name in ("whole", "render"))
+    detail = f"{whole * 1e6:.0f} µs a mail, {alone * 1e6:.0f} µs of it templates"
+    return Ratio(name="build-mail", value=whole / alone, goal=BUILD_GOAL, detail=detail)
+
+
+def _typical(times: list[float]) -> float:
+    """The mean of the better half: other programs only ever make it slower."""
+    better = sorted(times)[: (len(times) + 1) // 2]
+    return sum(better) / len(better)
+
+
+def _memory(folder: Path, port: int, many: int) -> Ratio:
+    """The most memory that a process held which delivers few and many messages."""
+    _settings(folder, port, signed=False)
+    peaks = []
+    for messages in (FEW, many):
+        _store(folder, messages).close()
+        command = [sys.executable, "-m", "bench.sending", str(folder), str(messages)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    few, more = peaks
+    detail = f"{more / 1024:.0f} MB for {many:,} messages, {few / 1024:.0f} MB for {FEW:,}; what does not grow by then does not at 1M"
+    return Ratio(name="send-memory", value=more / few, goal=MEMORY_GOAL, detail=detail)
+
+
+def _held(folder: Path, messages: int) -> int:
+    """Deliver what is ready in a store; the peak of this process, in KiB."""
+    store = open_store(folder / "flowctl.db", create=False)
+    _delivered(store, folder, messages, 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    print(_held(Path(sys.argv[1]), int(sys.argv[2])))
