@@ -7,11 +7,14 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING
 
+from flowctl.language.settings import EXPIRE_AFTER
+from flowctl.language.steps import SendStep
 from flowctl.lint.pressure import Curve, Gaps, curve, separations, zero_cycle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from flowctl.language.message import Message
     from flowctl.program.graph import Node, TimeGraph
 
 ALL = "all"
@@ -124,6 +127,23 @@ class Bound:
         way = told.witness(min(count, len(told.soonest_ms)))
         return [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
 
+    def late_comers(self, count: int) -> list[list[Sent]]:
+        """For each send that can be the last of so many, the fastest way there; none where runs are counted instead.
+
+        A way on which a `once` message comes again too early is left out.
+        """
+        if self.is_unbounded or self.is_side_by_side or self._is_spaced_by_entry:
+            return []
+        told = self._told(count)
+        if len(told.soonest_ms) < count:
+            return []
+        ways = [told.way_to(last, count) for last in told.times[count - 1]]
+        return [
+            [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
+            for way in ways
+            if self._keeps_once(way)
+        ]
+
     def can_exceed(self, count: int) -> bool:
         """Whether it is worth looking: one run without loops holds no more sends than it has."""
         can_pass_again = self.graph.has_loops or bool(self.graph.comeback_arrows) or self.is_side_by_side
@@ -172,6 +192,17 @@ class Bound:
                 found[sending.message] = once_ms
         return found
 
+    def _keeps_once(self, way: list[tuple[int, int]]) -> bool:
+        last: dict[str, int] = {}
+        for send, at_ms in way:
+            sending, once_ms = self.graph.nodes[send].sending, self._once_ms(send)
+            if sending is None or once_ms is None:
+                continue
+            if sending.message in last and at_ms - last[sending.message] < once_ms:
+                return False
+            last[sending.message] = at_ms
+        return True
+
     def _once_ms(self, send: int) -> int | None:
         sending = self.graph.nodes[send].sending
         return sending.once_ms if sending is not None else None
@@ -179,9 +210,7 @@ class Bound:
 
 def told(way: list[Sent], name: str) -> tuple[str, ...]:
     """A worst case as lines: when, where in which workflow, on which channel, in which file."""
-    rows = [
-        (_clock(sent.at_ms), f"{name}/{sent.node.name}", _channels(sent.node), str(sent.node.place)) for sent in way
-    ]
+    rows = [(clock(sent.at_ms), f"{name}/{sent.node.name}", sent_on(sent.node), str(sent.node.place)) for sent in way]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         f"   {time:>{widths[0]}}  {where:<{widths[1]}}  {channel:<{widths[2]}}  {place}"
@@ -190,11 +219,20 @@ def told(way: list[Sent], name: str) -> tuple[str, ...]:
     return ("worst case (every wait at its shortest):", *lines)
 
 
-def _channels(node: Node) -> str:
+def expires_ms(node: Node, messages: Mapping[str, Message]) -> int:
+    """How long a message waits for leave before it is given up."""
+    step = node.instruction.step if node.instruction is not None else None
+    own = step.expire_after if isinstance(step, SendStep) else None
+    message = messages.get(node.sending.message) if node.sending is not None else None
+    return (own or (message.expire_after if message is not None else None) or EXPIRE_AFTER).elapsed_ms
+
+
+def sent_on(node: Node) -> str:
+    """The channels a message may take, in words."""
     return " or ".join(node.sending.channels) if node.sending is not None else ""
 
 
-def _clock(at_ms: int) -> str:
+def clock(at_ms: int) -> str:
     """`+0:00`, `+23:00`, `+3d 04:00`."""
     minutes = at_ms // 60_000
     days, minutes = divmod(minutes, 1440)

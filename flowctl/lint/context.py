@@ -10,6 +10,7 @@ from flowctl.language.faults import nearest
 from flowctl.language.source import Mapping, parse_text
 from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
 from flowctl.lint.bounds import Pressure
+from flowctl.lint.exclusion import kept, written_fields
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from flowctl.language.message import Message
     from flowctl.language.settings import Settings
     from flowctl.language.workflow import Workflow
+    from flowctl.lint.combined import Combined
+    from flowctl.lint.exclusion import Kept
+    from flowctl.lint.live import Live
     from flowctl.lint.suppressions import Suppressions
     from flowctl.program.instructions import Program
     from flowctl.project.project import Project
@@ -72,6 +76,11 @@ class Journey:
         return build_graph(self.program, self._context.project.messages, stopped=self.name in self._context.stopped)
 
     @cached_property
+    def kept(self) -> Kept:
+        """The values of fixed fields that every contact inside has."""
+        return kept(self.workflow.audience, self._context.project, self._context.written_fields)
+
+    @cached_property
     def pressure(self) -> Pressure | None:
         """The bounds of what it sends; None where it sends no marketing."""
         return Pressure(self.graph) if self.marketing_sends else None
@@ -90,8 +99,9 @@ class Journey:
 class Context:
     """The whole project as rules see it."""
 
-    def __init__(self, project: Project, suppressions: Suppressions) -> None:
+    def __init__(self, project: Project, suppressions: Suppressions, live: Live | None = None) -> None:
         self.project = project
+        self.live = live  # what a store says; None where nobody asked one
         self.suppressions = suppressions
         self.ran: frozenset[str] = frozenset()  # the rules that were asked; known once they ran
         self._roots: dict[str, Mapping | None] = {}
@@ -119,8 +129,29 @@ class Context:
 
     @cached_property
     def stopped(self) -> frozenset[str]:
-        """Workflows that another one can stop."""
-        return frozenset(step.stop for journey in self.journeys for step in journey.steps if isinstance(step, StopStep))
+        """Workflows that another one can end: by `stop`, or by a higher priority in the same exclusive group."""
+        stopped = {step.stop for journey in self.journeys for step in journey.steps if isinstance(step, StopStep)}
+        highest: dict[str | None, int] = {}
+        for journey in self.journeys:
+            group = journey.workflow.exclusive_group
+            highest[group] = max(journey.workflow.priority, highest.get(group, 0))
+        for journey in self.journeys:
+            group = journey.workflow.exclusive_group
+            if group is not None and journey.workflow.priority < highest[group]:
+                stopped.add(journey.name)
+        return frozenset(stopped)
+
+    @cached_property
+    def combined(self) -> Combined:
+        """What all live workflows together can send one contact."""
+        from flowctl.lint.combined import Combined  # noqa: PLC0415 - it needs this module's journeys
+
+        return Combined(self)
+
+    @cached_property
+    def written_fields(self) -> frozenset[str]:
+        """Contact fields that something here writes."""
+        return written_fields(self)
 
     @cached_property
     def starters(self) -> dict[str, list[tuple[Journey, StartStep]]]:

@@ -89,7 +89,7 @@ def _mentioned(step: Step) -> Iterator[str]:
     for one in walk([step]):
         if isinstance(one, SendStep) and isinstance(one.via, SameChannel):
             yield one.via.same_as
-        for condition in _conditions(one):
+        for condition in conditions(one):
             for leaf in leaves(condition):
                 if isinstance(leaf, EventLeaf | MessageLeaf | SurveyLeaf) and isinstance(leaf.since, str):
                     yield leaf.since
@@ -97,7 +97,8 @@ def _mentioned(step: Step) -> Iterator[str]:
                     yield from (path.partition(".")[0] for path in leaf.data)
 
 
-def _conditions(step: Step) -> Iterator[Condition]:
+def conditions(step: Step) -> Iterator[Condition]:
+    """What a step itself asks, not those inside it."""
     if step.when is not None:
         yield step.when
     match step:

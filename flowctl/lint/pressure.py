@@ -38,7 +38,11 @@ class Curve:
 
     def witness(self, count: int) -> list[tuple[int, int]]:
         """The fastest way to so many sends: each with its milliseconds after the first."""
-        node: int | None = self.lasts[count - 1]
+        return self.way_to(self.lasts[count - 1], count)
+
+    def way_to(self, last: int, count: int) -> list[tuple[int, int]]:
+        """The fastest way to so many sends of which one is the last; it must be one that can be."""
+        node: int | None = last
         found: list[tuple[int, int]] = []
         for index in range(count - 1, -1, -1):
             assert node is not None  # noqa: S101 - only the first has none before it

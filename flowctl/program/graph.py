@@ -151,9 +151,7 @@ class _Builder:
         if workflow.goal is not None and workflow.goal.ends:
             ways.append(self.program.on_goal)
         active_ends = workflow.active is not None and workflow.active.at_end == "exit"
-        if (
-            stopped or workflow.exit_when or workflow.leave_when_outside or workflow.exclusive_group or active_ends
-        ) and None not in ways:
+        if (stopped or workflow.exit_when or workflow.leave_when_outside or active_ends) and None not in ways:
             ways.append(None)
         return ways
 

@@ -50,41 +50,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
-from flowctl.language.times import Rate
-from flowctl.lint.bounds import ALL, SENDS_MAX, SENDS_TOLD, told
+from flowctl.lint.bounds import ALL, SENDS_MAX, told
+from flowctl.lint.budgets import measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowctl.language.problem import Severity
+    from flowctl.language.times import Rate
     from flowctl.lint.bounds import Bound
+    from flowctl.lint.budgets import Measure
     from flowctl.lint.context import Context, Journey
 
 CODE = "PRS001"
 SLUG = "workflow-pressure"
 SEVERITY: Severity = "warning"
 WORST: Severity = "error"
-
-_PUSHY = ("1 per 24h", "3 per 7d")
-BUDGETS: dict[str, tuple[Rate, ...]] = {
-    channel: tuple(Rate.read(rate) for rate in rates)
-    for channel, rates in {
-        "email": ("1 per 16h", "3 per 7d", "8 per 30d"),
-        "sms": _PUSHY,
-        "push": _PUSHY,
-        "web_push": _PUSHY,
-        "whatsapp": _PUSHY,
-        ALL: ("2 per 24h", "5 per 7d"),
-    }.items()
-}
-_NAMES = {
-    "email": "e-mails",
-    "sms": "SMS",
-    "whatsapp": "WhatsApp messages",
-    "push": "push messages",
-    "web_push": "web push messages",
-    ALL: "messages",
-}
 
 
 def check(context: Context) -> Iterator[Problem]:
@@ -97,14 +78,13 @@ def check(context: Context) -> Iterator[Problem]:
             yield _too_large(journey)
             continue
         reported: set[str] = set()
-        for channel, channels, rates, is_cap in _measures(context, pressure.used_channels()):
-            if channel == ALL and len(channels) == 1 and set(channels) <= reported:
+        for measure in measures(context.settings, pressure.used_channels()):
+            if measure.name == ALL and len(measure.channels) == 1 and set(measure.channels) <= reported:
                 continue
-            found = pressure.bound(channels)
-            told_max = max(SENDS_TOLD, *(rate.count + 1 for rate in rates))
-            if exceeded := _exceeded(found, rates, told_max):
-                reported.add(channel)
-                yield _finding(journey, channel, found, exceeded, told_max, is_cap=is_cap)
+            found = pressure.bound(measure.channels)
+            if exceeded := _exceeded(found, measure):
+                reported.add(measure.name)
+                yield _finding(journey, measure, found, exceeded)
 
 
 def _too_large(journey: Journey) -> Problem:
@@ -119,67 +99,43 @@ def _too_large(journey: Journey) -> Problem:
     )
 
 
-def _exceeded(found: Bound, rates: Sequence[Rate], told_max: int) -> list[Rate]:
+def _exceeded(found: Bound, measure: Measure) -> list[Rate]:
     """The windows that can hold more than they should."""
-    if not found.can_exceed(min(rate.count for rate in rates)) or found.is_unbounded:
+    if not found.can_exceed(min(rate.count for rate in measure.rates)) or found.is_unbounded:
         return []
-    return [rate for rate in rates if found.most(rate.per.elapsed_ms, told_max) > rate.count]
+    return [rate for rate in measure.rates if found.most(rate.per.elapsed_ms, measure.told_max) > rate.count]
 
 
-def _measures(context: Context, used: Sequence[str]) -> Iterator[tuple[str, Sequence[str], Sequence[Rate], bool]]:
-    """What to compare: the name of the measure, the channels it counts, its windows, and whether a cap enforces it."""
-    caps = context.settings.pressure
-    all_caps = caps.all_ if caps else []
-    uncapped: list[str] = []
-    for channel in used:
-        if caps and (rates := caps.of(channel)):
-            yield channel, (channel,), rates, True
-        elif not all_caps and channel in BUDGETS:
-            uncapped.append(channel)
-            yield channel, (channel,), BUDGETS[channel], False
-    if all_caps:
-        yield ALL, used, all_caps, True
-    elif len(uncapped) > 1:
-        yield ALL, uncapped, BUDGETS[ALL], False
-
-
-def _finding(
-    journey: Journey, channel: str, found: Bound, exceeded: Sequence[Rate], told_max: int, *, is_cap: bool
-) -> Problem:
-    rate = exceeded[0]
-    count = found.most(rate.per.elapsed_ms, told_max)
-    shown = f"{count} or more" if count == told_max else str(count)
-    measure = "cap" if is_cap else "default budget"
+def _finding(journey: Journey, measure: Measure, found: Bound, exceeded: Sequence[Rate]) -> Problem:
+    rate, is_cap = exceeded[0], measure.is_cap
+    count = found.most(rate.per.elapsed_ms, measure.told_max)
+    shown = f"{count} or more" if count == measure.told_max else str(count)
     way = found.witness(rate.count + 1)
     over, first = way[-1].node, way[0].node
     nth = f"number {len(way)}" if len(way) > rate.count else "one of them, in each run"
     each = f" for each `{found.key}`" if found.key else ""
-    also = [f"also over: {one.count + 1} or more in {one.per} ({measure} {one.count})" for one in exceeded[1:]]
+    also = [f"also over: {one.count + 1} or more in {one.per} ({measure.kind} {one.count})" for one in exceeded[1:]]
     step = over.instruction.step if over.instruction is not None else None
     related = (Related(place=first.place, label="the first of them"),) if first.place != over.place else ()
     return Problem(
         code=CODE,
         slug=SLUG,
         severity=SEVERITY if is_cap else WORST,
-        message=f"one contact can be sent {shown} marketing {_NAMES.get(channel, channel)} in {rate.per}{each} ({measure} {rate.count})",
+        message=f"one contact can be sent {shown} marketing {measure.noun} in {rate.per}{each} ({measure.kind} {rate.count})",
         place=over.place,
         label=nth + (", held back here" if is_cap else ""),
         related=related,
         detail=(*told(way, journey.name), *also),
-        help=_help(over.name, found, channel, is_cap=is_cap),
+        help=_help(over.name, found, measure),
         note="a bound: how many values the key takes for one contact is not known" if found.key else "",
         step=journey.label(step) if step is not None else journey.name,
     )
 
 
-def _help(name: str, found: Bound, channel: str, *, is_cap: bool) -> str:
+def _help(name: str, found: Bound, measure: Measure) -> str:
     advice = f"lengthen the wait before `{name}`"
     if found.graph.comeback_arrows or found.is_side_by_side:
         advice += ", or the gap in `reentry:`"
     if found.graph.has_loops or any(node.turns for node in found.graph.nodes):
         advice += ", or `every` of its `repeat`"
-    return (
-        advice
-        if is_cap
-        else f"{advice}; and declare a cap: `pressure: {{{channel}: [{', '.join(map(str, BUDGETS[channel]))}]}}` in flowctl.yaml"
-    )
+    return advice if measure.is_cap else f"{advice}; and declare a cap: {measure.declared} in flowctl.yaml"

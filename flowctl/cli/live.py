@@ -1,0 +1,67 @@
+"""What a store, or its exported state, says beside the files: for `lint` and `pressure`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowctl.cli.invocation import Invocation
+    from flowctl.lint.live import Live
+    from flowctl.project.project import Project
+
+
+def from_store(said: Invocation) -> Live:
+    """Who is inside now, and which versions hold them.
+
+    Raises:
+        Failure: there is no store, or it cannot serve.
+    """
+    from flowctl.cli.store import opened
+    from flowctl.lint.live import InFlight, Live
+    from flowctl.report.pressure import open_versions, together
+
+    with opened(said) as store:
+        inside, versions = together(store), open_versions(store)
+    projects = {id(one.files): _project(said, one.files) for one in versions}
+    return Live(
+        together=inside,
+        in_flight=tuple(
+            InFlight(workflow=one.workflow, version=one.number, contacts=one.contacts, release=projects[id(one.files)])
+            for one in versions
+        ),
+    )
+
+
+def from_state(said: Invocation, file: str) -> Live:
+    """The same from a `state export`, which holds counts and the newest release alone: of older versions the text is not known.
+
+    Raises:
+        UsageFailure: the file cannot be read, or is no state.
+    """
+    from flowctl.cli.reviewed import read_file
+    from flowctl.lint.live import InFlight, Live
+
+    state = read_file(file, "state", "`flowctl state export` writes one")
+    release = _project(said, state["files"])
+    found: list[InFlight] = []
+    for name, workflow in state["workflows"].items():
+        counts: dict[int, int] = {}
+        for row in workflow["in_flight"]:
+            counts[row["version"]] = counts.get(row["version"], 0) + row["contacts"]
+        found += [
+            InFlight(
+                workflow=name,
+                version=number,
+                contacts=count,
+                release=release if number == workflow["version"] else None,
+            )
+            for number, count in sorted(counts.items())
+        ]
+    return Live(in_flight=tuple(found))
+
+
+def _project(said: Invocation, files: dict[str, str]) -> Project:
+    from flowctl.project.load import load_from
+    from flowctl.project.origins import TextFiles
+
+    return load_from(TextFiles(files), said.root(), environment=said.environment)
