@@ -127,22 +127,19 @@ class Bound:
         way = told.witness(min(count, len(told.soonest_ms)))
         return [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
 
-    def late_comers(self, count: int) -> list[list[Sent]]:
-        """For each send that can be the last of so many, the fastest way there; none where runs are counted instead.
-
-        A way on which a `once` message comes again too early is left out.
-        """
+    def late_comers(self, count: int) -> dict[int, int]:
+        """The sends that can be the last of so many, each with its least time after the first; none where runs are counted instead."""
         if self.is_unbounded or self.is_side_by_side or self._is_spaced_by_entry:
-            return []
+            return {}
         told = self._told(count)
-        if len(told.soonest_ms) < count:
-            return []
-        ways = [told.way_to(last, count) for last in told.times[count - 1]]
-        return [
-            [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
-            for way in ways
-            if self._keeps_once(way)
-        ]
+        return dict(told.times[count - 1]) if len(told.soonest_ms) >= count else {}
+
+    def way_to(self, last: int, count: int) -> list[Sent] | None:
+        """The fastest way to one of those; None where a `once` message comes again too early on it."""
+        way = self._told(count).way_to(last, count)
+        if not self._keeps_once(way):
+            return None
+        return [Sent(node=self.graph.nodes[index], at_ms=at_ms) for index, at_ms in way]
 
     def can_exceed(self, count: int) -> bool:
         """Whether it is worth looking: one run without loops holds no more sends than it has."""

@@ -4,7 +4,7 @@
 
 With `on_cap: defer` a message that finds a window full waits until there is room; it is given up `expire_after` its arrival (the
 step's, else the message's, else 3 days). Reports a send that one workflow alone can make wait for so long: as many messages as the
-window holds left before it, on the fastest way, and the window opens only after it expired. Also a send on a channel whose
+window holds left before it, on the fastest way, and the window opens only after it expired; one finding a workflow. Also a send on a channel whose
 `quiet_hours:` can be closed for as long as the message lives: overnight, over a Sunday, or over a holiday next to it. After a `wait` with
 `time:` only that time of day is looked at; after a `slot` none.
 
@@ -48,6 +48,7 @@ None. Where a late message is worth nothing, say so: `# flowctl: ignore[PRS004] 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ from flowctl.language.settings import Hours
 from flowctl.language.steps import SendStep, Step, WaitStep, WaitUntilStep, branches
 from flowctl.language.steps.wait_until import UntilSlot
 from flowctl.language.times import DAYS
-from flowctl.lint.bounds import expires_ms, told
+from flowctl.lint.bounds import ALL, expires_ms, told
 from flowctl.lint.budgets import measures
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 
     from flowctl.language.problem import Severity
     from flowctl.language.times import Rate
-    from flowctl.lint.bounds import Sent
+    from flowctl.lint.bounds import Bound, Pressure
     from flowctl.lint.budgets import Measure
     from flowctl.lint.context import Context, Journey
     from flowctl.program.graph import Node
@@ -83,62 +84,85 @@ _Hours = dict[str, list[tuple[str, Hours]]]
 
 
 def check(context: Context) -> Iterator[Problem]:
-    """For each step the longest hold by the cap, else by quiet hours."""
+    """For each workflow the longest hold by the cap, and for each other send the first by quiet hours."""
     caps = context.settings.pressure
     hours: _Hours = {channel: list(_hours(said)) for channel, said in context.settings.quiet_hours.items()}
     for journey in context.journeys:
-        pressure = journey.pressure
-        if pressure is None or pressure.is_too_large:
+        if journey.pressure is None or journey.pressure.is_too_large:
             continue
-        lost: dict[int, Problem] = {}
+        known: set[int] = set()
         if caps is not None and caps.on_cap == "defer":
-            lost = _by_cap(journey, context)
-        if hours:
-            for step, problem in _by_quiet_hours(journey, context, hours):
-                lost.setdefault(id(step), problem)
-        yield from lost.values()
+            holds = _holds(journey, journey.pressure, context)
+            known = set(holds)
+            if holds:
+                yield _capped(journey, list(holds.values()))
+        for step, problem in _by_quiet_hours(journey, context, hours) if hours else ():
+            if id(step) not in known:
+                known.add(id(step))
+                yield problem
 
 
-def _by_cap(journey: Journey, context: Context) -> dict[int, Problem]:
-    pressure = journey.pressure
-    worst: dict[int, tuple[int, Problem]] = {}
-    if pressure is None:
-        return {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Hold:
+    """A send that the cap can hold for longer than it lives."""
+
+    measure: Measure
+    rate: Rate
+    bound: Bound
+    send: int
+    node: Node
+    held_ms: int
+    lives_ms: int
+
+
+def _holds(journey: Journey, pressure: Pressure, context: Context) -> dict[int, _Hold]:
+    """By step its longest hold."""
+    found: dict[int, _Hold] = {}
     for measure in measures(context.settings, pressure.used_channels()):
         bound = pressure.bound(measure.channels)
         if not measure.is_cap or not bound.can_exceed(min(rate.count for rate in measure.rates)):
             continue
         for rate in measure.rates:
-            for way in bound.late_comers(rate.count + 1):
-                last = way[-1]
-                held_ms = rate.per.elapsed_ms - last.at_ms
-                lives_ms = expires_ms(last.node, context.project.messages)
-                step = last.node.instruction.step if last.node.instruction is not None else None
-                if step is None or held_ms < lives_ms or held_ms <= worst.get(id(step), (0, None))[0]:
+            for send, at_ms in bound.late_comers(rate.count + 1).items():
+                node = journey.graph.nodes[send]
+                held_ms = rate.per.elapsed_ms - at_ms
+                step = node.instruction.step if node.instruction is not None else None
+                lives_ms = expires_ms(node, context.project.messages)
+                if step is None or held_ms < lives_ms or (id(step) in found and found[id(step)].held_ms >= held_ms):
                     continue
-                worst[id(step)] = held_ms, _capped(journey, measure, rate, way, held_ms, lives_ms)
-    return {step: problem for step, (_, problem) in worst.items()}
+                if bound.way_to(send, rate.count + 1) is not None:
+                    found[id(step)] = _Hold(
+                        measure=measure,
+                        rate=rate,
+                        bound=bound,
+                        send=send,
+                        node=node,
+                        held_ms=held_ms,
+                        lives_ms=lives_ms,
+                    )
+    return found
 
 
-def _capped(
-    journey: Journey, measure: Measure, rate: Rate, way: Sequence[Sent], held_ms: int, lives_ms: int
-) -> Problem:
-    last, first = way[-1].node, way[0].node
-    of = "" if measure.name == "all" else f"{measure.name} "
+def _capped(journey: Journey, holds: Sequence[_Hold]) -> Problem:
+    worst = max(holds, key=lambda hold: hold.held_ms - hold.lives_ms)
+    rate, last = worst.rate, worst.node
+    way = worst.bound.way_to(worst.send, rate.count + 1) or []
+    first = way[0].node
+    of = "" if worst.measure.name == ALL else f"{worst.measure.name} "
+    others = dict.fromkeys(f"`{hold.node.name}`" for hold in holds if hold.node.name != last.name)
+    also = [f"so can it hold {', '.join(others)}"] if others else []
     return _problem(
         journey,
         last,
-        message=f"the {of}cap of {rate} can hold `{last.name}` for {_span(held_ms)}; it is given up after {_span(lives_ms)}",
+        message=f"the {of}cap of {rate} can hold `{last.name}` for {_span(worst.held_ms)}; it is given up after {_span(worst.lives_ms)}",
         label=f"number {len(way)} in {rate.per}",
         related=(Related(place=first.place, label="the first of them"),) if first.place != last.place else (),
-        detail=told(list(way), journey.name),
+        detail=(*told(way, journey.name), *also),
         help_=f"lengthen the wait before `{last.name}`, or its `expire_after`",
     )
 
 
-def _by_quiet_hours(
-    journey: Journey, context: Context, hours: _Hours
-) -> Iterator[tuple[Step, Problem]]:
+def _by_quiet_hours(journey: Journey, context: Context, hours: _Hours) -> Iterator[tuple[Step, Problem]]:
     before = dict(_before([*journey.workflow.steps]))
     before.update(_before([*journey.workflow.on_goal]))
     for index in journey.pressure.sends if journey.pressure else []:

@@ -88,7 +88,7 @@ CODE = "PRS002"
 SLUG = "combined-pressure"
 SEVERITY: Severity = "warning"
 
-LOOKED_MAX = 200  # messages of a worst case looked at
+LOOKED_MAX = 60  # messages of a worst case looked at
 _SHOWN_MAX = 12  # and shown
 
 

@@ -83,10 +83,12 @@ def check(context: Context) -> Iterator[Problem]:
             bound = pressure.bound((channel,))
             if not bound.can_exceed(1):
                 continue
-            for way in bound.late_comers(2):
-                last = way[-1]
-                if last.at_ms < LEAST[channel].per.elapsed_ms and last.node.name not in seen:
-                    seen.add(last.node.name)
+            for last, at_ms in bound.late_comers(2).items():
+                name = journey.graph.nodes[last].name
+                if at_ms >= LEAST[channel].per.elapsed_ms or name in seen:
+                    continue
+                if way := bound.way_to(last, 2):
+                    seen.add(name)
                     yield _finding(journey, channel, way)
 
 
