@@ -75,6 +75,18 @@ class MaildirWriter:
             return _cannot_write(error, "body")
         return Receipt(outcome="sent", reply=f"written as new/{name}", phase="body")
 
+    def reach(self) -> str | None:
+        """Whether its folders are there, or can be made, and take files; what is wrong, or None."""
+        draft = self._path / "tmp" / f"reach.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            self._make()
+            _write(draft, b"")
+        except OSError as error:
+            return one_line(f"cannot write: {error.strerror or error}")
+        finally:
+            _remove(draft)
+        return None
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -177,6 +177,14 @@ class SmtpConnection:
             return FENCED
         return self._hand_over(mail)
 
+    def reach(self) -> str | None:
+        """Connect and log in, and send nothing; what went wrong, or None."""
+        try:
+            self._connect()
+        except _Ended as ended:
+            return ended.receipt.reply
+        return None
+
     def close(self) -> None:
         """QUIT, whose answer nobody needs."""
         wire, self._wire = self._wire, None

@@ -52,10 +52,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("Ask", "flowctl.cli.report", "Show a workflow's funnel, conversion, messages and versions."),
     "status": ("Ask", "flowctl.cli.status", "Show the store at a glance: in flight, due, last tick, trouble."),
     "audit": ("Ask", "flowctl.cli.audit", "Add everything up and find no difference."),
+    "doctor": ("Operate", "flowctl.cli.doctor", "Look for trouble: store, disk, clock, ticks, providers, backlog."),
+    "schedule": ("Operate", "flowctl.cli.schedule", "Write the lines that run ticks from cron or systemd."),
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
+    "store": ("Operate", "flowctl.cli.adopt", "Let a restored store send again."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state"})  # fmt: skip
+GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state", "store"})  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ flowctl outbox list                          what is to leave, failed or in doub
 flowctl outbox list --state in_doubt
 flowctl outbox resolve 43ac30d4 --sent       the beginning of a key is enough
 flowctl outbox retry 9f01
+flowctl outbox retry --channel email         its provider refused everything, and is mended
 """
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List messages to leave; settle those in doubt.")
 
@@ -93,12 +94,28 @@ def resolve_(
 
 
 @app.command("retry")
-def retry_(ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEY", show_default=False)]) -> int:
-    """Send a failed message after all, at the next tick."""
+def retry_(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="[KEY]", show_default=False)] = "",
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel", metavar="NAME", help="Try this channel's provider now, though it refused.", show_default=False
+        ),
+    ] = "",
+) -> int:
+    """Send a failed message after all, at the next tick; or try a provider again that refused everything."""
     from flowctl.cli.store import opened
-    from flowctl.engine.by_hand import retry
+    from flowctl.engine.by_hand import retry, retry_channel
 
+    if bool(key) == bool(channel):
+        message = "say a KEY, or --channel NAME"
+        raise UsageFailure(message, help="`flowctl outbox list` shows the keys, `flowctl status` providers that refuse")
     with opened(invocation(ctx)) as store:
+        if channel:
+            waiting = retry_channel(store.connection, channel, now=clock.now())
+            print(f"{channel}: one message is tried at the next tick, and {waiting} wait for it")
+            return 0
         retry(store.connection, key, now=clock.now())
     print(f"{key}: leaves at the next tick")
     return 0

@@ -64,5 +64,12 @@ def _rows(found: Status) -> list[tuple[str, Any]]:
     ]
     if found.paused:
         rows.append(("paused", ", ".join(found.paused)))
+    if found.refusal:
+        rows.append(("does not send", f"{found.refusal}: `flowctl store adopt`"))
+    if found.backlog:
+        rows.append(
+            ("more due than usual", f"{found.backlog} marketing messages wait: `flowctl tick --confirm-backlog`")
+        )
+    rows.extend((f"provider of {channel} refuses", reply) for channel, reply in found.refusing.items())
     rows.extend((f"guard on {workflow}", note) for workflow, note in found.guarded.items())
     return rows

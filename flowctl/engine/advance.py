@@ -13,6 +13,8 @@ from flowctl.engine.work import Batch
 from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowctl.engine.runtime import Runtime
 
 Places = dict[
@@ -34,8 +36,15 @@ class Advanced:
     failed: int = 0
 
 
-def advance(connection: sqlite3.Connection, runtime: Runtime, now: int, *, batch_rows: int = BATCH_ROWS) -> Advanced:
-    """Take every enrollment that is due at `now` (UTC ms) as far as it goes without time passing."""
+def advance(
+    connection: sqlite3.Connection,
+    runtime: Runtime,
+    now: int,
+    *,
+    batch_rows: int = BATCH_ROWS,
+    stopped: Callable[[], bool] | None = None,
+) -> Advanced:
+    """Take every enrollment that is due at `now` (UTC ms) as far as it goes without time passing; no further batch once `stopped`."""
     done = Advanced()
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS due (place INTEGER PRIMARY KEY, eid INTEGER NOT NULL)")
     connection.execute(work.CREATE)
@@ -55,6 +64,8 @@ def advance(connection: sqlite3.Connection, runtime: Runtime, now: int, *, batch
     if last > RENDERED_ROWS and _some_render(runtime):
         batch_rows = min(batch_rows, RENDERED_ROWS)
     for start in range(0, last, batch_rows):
+        if stopped is not None and stopped():
+            break
         _run(connection, runtime, now, start, min(start + batch_rows, last), done)
     return done
 

@@ -9,6 +9,7 @@ from flowctl.engine.finish import end
 from flowctl.engine.runtime import EXITED, IN_DOUBT, KIND, READY, REFUSED, SENT
 from flowctl.failure import UsageFailure
 from flowctl.language.settings import EXPIRE_AFTER
+from flowctl.store import breakers
 from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
@@ -94,6 +95,22 @@ def retry(connection: sqlite3.Connection, key: str, *, now: int) -> None:
         row = _row(connection, key, REFUSED, "failed")
         _again(connection, row[0], now)
         _note(connection, row, {"by": "hand", "state": "retry"}, now)
+
+
+def retry_channel(connection: sqlite3.Connection, channel: str, *, now: int) -> int:
+    """Let the next tick try a provider that refused everything; returns how many messages wait for it.
+
+    Raises:
+        UsageFailure: that channel's provider refuses nothing.
+    """
+    was_open, waiting = breakers.retry_now(connection, channel, now=now)
+    if not was_open:
+        open_ = [breaker.channel for breaker in breakers.breakers(connection)]
+        message = f"the provider of {channel!r} refuses nothing"
+        raise UsageFailure(
+            message, help=f"refusing now: {', '.join(open_)}" if open_ else "no provider refuses anything"
+        )
+    return waiting
 
 
 def pause(connection: sqlite3.Connection, workflow: str) -> None:

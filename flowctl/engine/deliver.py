@@ -11,8 +11,8 @@ from flowctl.channels.pool import Attempt, Pool
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
-from flowctl.engine.costs import Costs
 from flowctl.engine.claims import CLAIMS, OPEN, Claim, from_row, packed
+from flowctl.engine.costs import Costs
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate
 from flowctl.engine.letters import Refused
@@ -170,9 +170,9 @@ class Delivery:
     def _within_limit(self, claims: list[Claim]) -> list[Claim]:
         if self.left is None:
             return claims
-        self._release(claims[self.left :], self._clock())
-        claims = claims[: self.left]
+        claims, over = claims[: self.left], claims[self.left :]
         self.left -= len(claims)
+        self._release(over, self._clock())
         return claims
 
     def _send(self, name: str, claims: list[Claim], done: Delivered) -> None:

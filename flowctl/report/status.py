@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowctl.engine.backlog import backlog
+from flowctl.engine.restored import guarded
+from flowctl.store.breakers import breakers
+
 if TYPE_CHECKING:
     from flowctl.store.database import Store
 
@@ -31,11 +35,16 @@ class Status:
     suppressed: int
     paused: tuple[str, ...]
     guarded: dict[str, str]  # workflow → the guard that it exceeded, until resumed
+    refusing: dict[str, str]  # channel → what its provider said, which refuses everything
+    backlog: int  # marketing messages that wait for `tick --confirm-backlog`; 0: no more than usual is due
+    refusal: str | None  # why the store refuses to send: it is a restored copy that nobody adopted
 
 
 def status(store: Store, *, now: int) -> Status:
     """Count what matters at `now`."""
     connection = store.connection
+    waiting = backlog(connection, now)
+    refusal = guarded(store)
 
     def one(sql: str, *parameters: object) -> int:
         return int(connection.execute(sql, parameters).fetchone()[0] or 0)
@@ -54,7 +63,7 @@ def status(store: Store, *, now: int) -> Status:
     paused = connection.execute(
         "SELECT workflow FROM workflow_states WHERE state = 'paused' OR by_hand IN ('paused', 'stopped') ORDER BY 1"
     )
-    guarded = connection.execute(
+    notes = connection.execute(
         "SELECT workflow, note FROM workflow_states WHERE note IS NOT NULL ORDER BY 1"
     ).fetchall()
     return Status(
@@ -73,5 +82,8 @@ def status(store: Store, *, now: int) -> Status:
         failed=one("SELECT count(*) FROM outbox WHERE state = 4"),
         suppressed=one("SELECT count(*) FROM suppressions WHERE contact_id = 0"),
         paused=tuple(name for (name,) in paused),
-        guarded=dict(guarded),
+        guarded=dict(notes),
+        refusing={breaker.channel: breaker.reply for breaker in breakers(connection)},
+        backlog=waiting.due if waiting else 0,
+        refusal=refusal.message if refusal else None,
     )

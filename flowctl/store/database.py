@@ -188,10 +188,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     steps = _migrations()
     newest = len(steps)
     version = _version(connection, newest)
+    # The mode outlives the connection, so it is set once, outside any transaction; a backup that became the store has lost it.
+    if version != newest or connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+        connection.execute("PRAGMA journal_mode = WAL")
     if version == newest:
         return
-    # The mode outlives the connection, so it is set once, outside any transaction.
-    connection.execute("PRAGMA journal_mode = WAL")
     with transaction(connection):
         version = _version(connection, newest)  # again: another flowctl may have been faster
         for step in steps[version:]:
