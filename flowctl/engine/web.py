@@ -75,12 +75,21 @@ def get_json(service: Service, path: str) -> str:
         status, reply = _exchange(parts, headers, end, private=service.private)
         if status not in _REDIRECTS:
             return _judged(status, reply)
-        url = urljoin(url, reply.decode("latin-1"))
+        url = _led_to(url, reply.decode("latin-1"))
         if parts.scheme == "https" and urlsplit(url).scheme != "https":
             message = "redirected from https to something else"
             raise Unfetched(message, again=False)
     message = f"more than {REDIRECTS_MAX} redirects"
     raise Unfetched(message, again=False)
+
+
+def _led_to(url: str, location: str) -> str:
+    """Where a redirect leads; the service may say anything."""
+    try:
+        return _split(urljoin(url, location)).geturl()
+    except ValueError:
+        message = "redirected to what is no address"
+        raise Unfetched(message, again=False) from None
 
 
 def _split(url: str) -> SplitResult:
