@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowctl import clock
 from flowctl.cli import render
 from flowctl.cli.invocation import invocation
 from flowctl.cli.times import iso, local
@@ -14,11 +15,13 @@ from flowctl.cli.times import iso, local
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowctl.report.admission import Admission
     from flowctl.report.timeline import Entry, Pending, Timeline
 
 EXAMPLES = """\
 flowctl explain amy@example.com
 flowctl explain 00071 --workflow reactivation
+flowctl explain 00071 --message voucher
 flowctl explain '#12' --json | jq '.entries[] | select(.kind == "held")'
 """
 
@@ -34,6 +37,7 @@ _WORDS = {
     "suppressed": "suppressed on {subject}",
     "entered": "entered {workflow} v{version}",
     "refused": "did not enter {workflow}",
+    "passed_by": "{subject} did not start {workflow}",
     "waiting": "waits",
     "woken": "wait is over: it happened",
     "timed_out": "wait is over: time-out",
@@ -62,9 +66,40 @@ _WORDS = {
     "advertised": "changed an advertising audience",
 }
 
+# Why somebody did not enter, was passed by, or got no message.
+_REASONS = {
+    "closed": "nobody enters it",
+    "inactive": "outside its `active` days",
+    "audience": "the audience does not hold",
+    "active": "inside already",
+    "once": "was in it before, and `reentry` lets nobody in again",
+    "too_soon": "too soon after the last time, by `reentry`",
+    "where": "the trigger's `where` does not hold",
+    "unless": "what its `unless` names came in time",
+    "before_apply": "it happened before the workflow was first applied",
+    "pending": "what its `unless` names may still come",
+    "late": "older than `max_event_age` when it arrived, or the workflow was not live then",
+    "unreachable": "not reachable",
+    "cap": "the pressure cap is full",
+    "expired": "its `expire_after` was over",
+    "once per": "had it within `once`",
+    "topic": "opted out of its topic",
+    "holdout": "in the group that gets no marketing",
+    "suppressed": "the address is suppressed",
+    "when": "its `when` does not hold",
+    "paused": "the workflow is paused",
+    "provider": "the provider refuses everything now",
+    "quiet_hours": "quiet hours",
+    "turn": "many wait for the end of quiet hours, it has its turn",
+    "only_to": "its address is none that `only_to` of this environment allows",
+}
 # Of the whole workflow rather than of a step of it; and values that the sentence tells already.
-_OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "secondary_goal", "refused"})
+_OF_WORKFLOWS = frozenset({"entered", "exited", "completed", "goal", "secondary_goal", "refused", "passed_by"})
+_GIVEN = frozenset({"refused", "passed_by", "held", "skipped"})  # kinds whose reason is part of the sentence
 _OF_MESSAGES = frozenset({"send", "sent", "held", "skipped", "in_doubt", "cancelled"})
+_ASKED = frozenset({"branch", "woken", "timed_out", "exited", "goal", "secondary_goal"})
+_TIMED_OUT = frozenset({"wait", "wait_until", "wait_for", "again", "task"})
+_FOR = {"send": "its message to leave", "task": "a person to act", "fetch": "an answer"}
 _TOLD = frozenset({"at", "cause", "field", "workflow", "segment", "event", "way"})
 
 
@@ -74,18 +109,25 @@ def command(
     workflow: Annotated[
         str, typer.Option("--workflow", "-w", metavar="NAME", help="Only what this workflow did.")
     ] = "",
+    message: Annotated[
+        str,
+        typer.Option(
+            "--message", "-m", metavar="NAME", help="Only what led to this message, or did not.", show_default=False
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
     """Tell one contact's story: every send, hold and skip, and why.
 
     Each line of it names what was seen and the `file:line@commit` that made it so. Times are the contact's own.
+    With a workflow or a message: also which facts started nothing, and whether the contact would enter now.
     """
     from flowctl.cli.store import opened
     from flowctl.report.timeline import timeline
 
     said = invocation(ctx)
     with opened(said) as store:
-        story = timeline(store, contact, workflow=workflow or None)
+        story = timeline(store, contact, workflow=workflow or None, message=message or None, now=clock.now())
     if as_json:
         render.document("timeline", as_data(story))
         return 0
@@ -100,9 +142,10 @@ def show(story: Timeline, say: Callable[[str], None]) -> None:
         _draw(story)
         return
     rows = [
-        (iso(each.at), sentence(each), values(each), each.step.where if each.step else "") for each in story.entries
+        (iso(each.at), sentence(each, story.zone), values(each), each.step.where if each.step else "") for each in story.entries
     ]
-    rows += [(iso(each.due_at) or "now", *_waiting(each)) for each in story.pending]
+    rows += [(iso(each.due_at) or "now", *_waiting(each, story.zone)) for each in story.pending]
+    rows += [("now", *_would(each), "") for each in story.admissions]
     render.table(["when", "what", "seen", "where"], rows)
 
 
@@ -110,10 +153,11 @@ def _draw(story: Timeline) -> None:
     columns = get_terminal_size().columns
     before = ""
     lines = [
-        (local(each.at, story.zone), sentence(each), values(each), each.step.where if each.step else "")
+        (local(each.at, story.zone), sentence(each, story.zone), values(each), each.step.where if each.step else "")
         for each in story.entries
     ]
-    lines += [(local(each.due_at, story.zone) or "now", *_waiting(each)) for each in story.pending]
+    lines += [(local(each.due_at, story.zone) or "now", *_waiting(each, story.zone)) for each in story.pending]
+    lines += [("now", *_would(each), "") for each in story.admissions]
     room = columns - WHEN_COLUMNS - max((len(where) for *_, where in lines), default=0) - 2
     for when, what, seen, where in lines:
         text = render.printable(f"{what}: {seen}" if seen else what)
@@ -131,8 +175,8 @@ def _dim(text: str) -> str:
     return f"\033[2m{text}\033[0m" if text and render.colour() else text
 
 
-def sentence(entry: Entry) -> str:
-    """What happened, in words."""
+def sentence(entry: Entry, zone: str) -> str:
+    """What happened, in words; until when something is held in local time of `zone`, which is named."""
     step = entry.step
     words = _branch(entry) if entry.kind == "branch" else _WORDS.get(entry.kind, f"{entry.kind} {{subject}}")
     subject = entry.subject or ("a message" if entry.kind in _OF_MESSAGES else "")
@@ -142,9 +186,23 @@ def sentence(entry: Entry) -> str:
         "version": str(step.version) if step else "",
     }
     text = words.format(**said).strip()
+    if entry.kind in _GIVEN and entry.detail.get("reason"):
+        text += f": {_reason(entry)}"
+        until = entry.detail.get("until")
+        text += f" until {local(until, zone)} {zone}" if isinstance(until, int) else ""
     about = entry.subject if entry.subject and entry.subject not in text else ""
     name = step.name if step and step.name not in ("", entry.subject) and entry.kind not in _OF_WORKFLOWS else ""
     return ": ".join(part for part in (name, text) if part) + (f" ({about})" if about else "")
+
+
+def _reason(entry: Entry) -> str:
+    said = str(entry.detail["reason"])
+    if said.startswith("exclusive: "):
+        return f"{said.removeprefix('exclusive: ')} of the same exclusive group holds the contact"
+    if said == "once" and entry.kind in _OF_MESSAGES:
+        said = "once per"
+    why = entry.detail.get("because")
+    return f"{_REASONS.get(said, said)}{f' ({why})' if why else ''}"
 
 
 def _branch(entry: Entry) -> str:
@@ -162,33 +220,78 @@ def _branch(entry: Entry) -> str:
 def values(entry: Entry) -> str:
     """The values seen, as `name value, name value`; a change as `old → new`."""
     told = _TOLD | {"to"} if entry.kind == "sent" else _TOLD
+    if entry.kind in _GIVEN:
+        told = told | {"reason", "because", "until"}
     said = {name: value for name, value in entry.detail.items() if name not in told}
+    asks = said.pop("asks", "") or (entry.step.asks if entry.step and entry.kind in _ASKED else "")
     if "new" in said:
         old, new = said.pop("old", None), said.pop("new")
         change = f"{'unknown' if old is None else old} → {'unknown' if new is None else new}"
-        return ", ".join([change, *_flat(said)])
+        return _with(asks, [change, *_flat(said)])
+    if entry.kind == "branch":
+        return _with(asks, _flat(said, unknown=True))
     if entry.kind == "goal" and said.get("reason") == "goal":
         said.pop("reason")
-    return ", ".join(_flat(said))
+    return _with(asks, _flat(said))
 
 
-def _flat(said: dict[str, Any]) -> list[str]:
+def _with(asks: str, seen: list[str]) -> str:
+    """The values, and what was asked of them."""
+    return "; ".join(part for part in (", ".join(seen), f"asks {asks}" if asks else "") if part)
+
+
+def _flat(said: dict[str, Any], *, unknown: bool = False) -> list[str]:
+    """`name value`; a value that is not known is only worth a word where something was asked of it."""
     found: list[str] = []
     for name, value in said.items():
         if isinstance(value, dict):
-            found += _flat({inner: each for inner, each in value.items() if inner not in _TOLD})
+            inside = {inner: each for inner, each in value.items() if inner not in _TOLD}
+            found += _flat(inside, unknown=unknown or name == "seen")
         elif name == "until" and isinstance(value, int):
             found.append(f"until {iso(value)}")
-        elif value is not None:
-            found.append(f"{name} {value}")
+        elif isinstance(value, bool):
+            found.append(f"{name} {'yes' if value else 'no'}")
+        elif value is not None or unknown:
+            found.append(f"{name} {_plain(value)}")
     return found
 
 
-def _waiting(pending: Pending) -> tuple[str, str, str]:
+def _plain(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _waiting(pending: Pending, zone: str) -> tuple[str, str, str]:
     step = pending.step
-    where = step.where if step else ""
-    text = f"→ {step.workflow if step else ''} stands on {step.label if step else 'a step'}"
-    return text, "; ".join(pending.messages), where
+    if step is None:
+        return "→ stands on a step", "; ".join(pending.messages), ""
+    text = f"→ {step.workflow} stands on {step.label}"
+    until = pending.until_at if step.op in _TIMED_OUT else pending.due_at
+    if step.op == "wait_for":
+        text += f", waits for {step.asks}"
+    elif step.op in _FOR:
+        text += f", waits for {_FOR[step.op]}"
+    if until is not None:
+        text += f", until {local(until, zone)}"
+    return text, "; ".join(pending.messages), step.where
+
+
+def _would(found: Admission) -> tuple[str, str]:
+    """Whether a fact of now would let the contact in, and by which values; what starts it at all."""
+    asks = f"asks {found.asks}" if found.asks else ""
+    seen = "; ".join(part for part in (", ".join(_flat(found.seen, unknown=True)), asks) if part)
+    if found.reason is None:
+        told = f"→ would enter {found.workflow} on {' or '.join(found.triggers)}"
+        return told + (", and get no marketing: in the holdout" if found.holdout else ""), seen
+    state = f" ({found.state})" if found.reason == "closed" else ""
+    word = "exclusive: "
+    reason = (
+        f"{found.reason.removeprefix(word)} of the same exclusive group holds the contact"
+        if found.reason.startswith(word)
+        else _REASONS.get(found.reason, found.reason)
+    )
+    return f"→ would not enter {found.workflow}: {reason}{state}", seen
 
 
 def as_data(story: Timeline) -> dict[str, Any]:
@@ -201,6 +304,7 @@ def as_data(story: Timeline) -> dict[str, Any]:
                 "kind": entry.kind,
                 "subject": entry.subject,
                 "detail": entry.detail,
+                "asks": entry.step.asks if entry.step and entry.kind in _ASKED else None,
                 "workflow": entry.step.workflow if entry.step else None,
                 "version": entry.step.version if entry.step else None,
                 "step": entry.step.name if entry.step else None,
@@ -216,8 +320,23 @@ def as_data(story: Timeline) -> dict[str, Any]:
                 "where": each.step.where if each.step else None,
                 "entered_at": iso(each.entered_at),
                 "due_at": iso(each.due_at),
+                "until": iso(each.until_at),
+                "asks": each.step.asks or None if each.step else None,
                 "messages": list(each.messages),
             }
             for each in story.pending
+        ],
+        "admissions": [
+            {
+                "workflow": each.workflow,
+                "state": each.state,
+                "would_enter": each.reason is None,
+                "reason": each.reason,
+                "asks": each.asks or None,
+                "seen": each.seen,
+                "triggers": list(each.triggers),
+                "holdout": each.holdout,
+            }
+            for each in story.admissions
         ],
     }

@@ -130,6 +130,7 @@ def _show_one(found: Funnel) -> None:
         ("exited", f"{found.exited} ({exits})" if exits else found.exited),
         ("failed", found.failed),
     ]
+    facts[5:5] = [(f"also: {name}", share(met)) for name, met in found.secondary.items()]
     if found.already:
         facts.append(("goal already met", found.already))
     render.table(["what", "value"], facts, title=found.workflow)
@@ -227,6 +228,7 @@ def _message(each: MessageCount) -> tuple[object, ...]:
 
 def _as_data(found: Funnel) -> dict[str, Any]:
     data: dict[str, Any] = {**asdict(found), "conversion": _share_data(found.conversion)}
+    data["secondary"] = {name: _share_data(met) for name, met in found.secondary.items()}
     for written, message in zip(data["messages"], found.messages, strict=True):
         for said, arm in zip(written["variants"], message.variants, strict=True):
             said.update({name: _share_data(getattr(arm, name)) for name in _COMPARED})

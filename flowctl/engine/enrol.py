@@ -64,8 +64,31 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
                 connection, entrance, now, [rival.workflow for rival in rivals if rival.priority >= entrance.priority]
             )
             entered += _enter(connection, runtime, entrance, now)
-        consumed += _consume(connection, workflow)
+        consumed += _consume(connection, workflow, entrance, now)
     return entered, consumed
+
+
+def verdict_on(
+    connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance, contact_id: int, now: int
+) -> str | None:
+    """Why a contact would be turned away from a workflow by a fact of `now` (UTC ms), None where they would enter.
+
+    A workflow with a re-entry key is judged for the unknown key. Writes to a temporary table only.
+    """
+    if not runtime.admits(entrance.workflow):
+        return "closed"
+    connection.execute(_CREATE)
+    connection.execute("DELETE FROM arriving")
+    connection.execute(
+        "INSERT INTO arriving (id, contact_id, version, entered_at, at, cause, forced, rkey) VALUES (0, ?1, ?2, ?3, ?3, '', 0, '')",
+        (contact_id, entrance.version_id, now),
+    )
+    _judge(connection, entrance, now)
+    stronger = [rival.workflow for rival in _rivals(runtime, entrance) if rival.priority >= entrance.priority]
+    _yield_to(connection, entrance, now, stronger)
+    (verdict,) = connection.execute("SELECT verdict FROM arriving").fetchone()
+    connection.execute("DELETE FROM arriving")
+    return None if verdict is None else str(verdict)
 
 
 def _verdict(
@@ -156,11 +179,22 @@ def _enter(connection: sqlite3.Connection, runtime: Runtime, entrance: Entrance,
             )
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
-        f"SELECT e.contact_id, e.id, e.version_id, e.pc, e.entered_at, {KIND['entered']}, json_object('cause', e.cause, 'trigger', "
-        "CASE WHEN e.trigger IS NOT NULL THEN json(e.trigger) END) FROM enrollments e WHERE e.id > :before",
-        {"before": before},
+        f"SELECT w.contact_id, w.eid, w.version_id, w.pc, w.entered_at, {KIND['entered']}, json_object('cause', w.cause, 'trigger', "
+        f"CASE WHEN w.trigger IS NOT NULL THEN json(w.trigger) END{_seen(entrance)}) FROM {_entered(entrance)}",
+        {"before": before, "now": now},
     )
     return entered
+
+
+def _seen(entrance: Entrance) -> str:
+    """What its audience looked at, as one more pair of a json_object over `c` and `w`."""
+    return f", 'seen', json_object({entrance.audience_seen})" if entrance.audience_seen else ""
+
+
+def _entered(entrance: Entrance) -> str:
+    """The new enrollments as `w`; with their contacts as `c` where the audience looked at something."""
+    rows = "(SELECT e.*, e.id AS eid FROM enrollments e WHERE e.id > :before) w"
+    return f"{rows} CROSS JOIN contacts c ON c.id = w.contact_id" if entrance.audience_seen else rows
 
 
 def _rivals(runtime: Runtime, entrance: Entrance) -> list[Entrance]:
@@ -187,12 +221,16 @@ def _restart(connection: sqlite3.Connection, entrance: Entrance, now: int) -> No
     end(connection, old, EXITED, "restarted", now, workflow=entrance.workflow)
 
 
-def _consume(connection: sqlite3.Connection, workflow: str) -> int:
+def _consume(connection: sqlite3.Connection, workflow: str, entrance: Entrance | None, now: int) -> int:
+    """Journal who was turned away, and where it was the audience what that looked at; take everybody judged off the list."""
+    told = "'workflow', :workflow, 'reason', w.verdict, 'cause', w.cause"
+    seen = _seen(entrance) if entrance else ""
+    detail = f"CASE w.verdict WHEN 'audience' THEN json_object({told}{seen}) ELSE json_object({told}) END"
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "
-        f"SELECT contact_id, NULL, version, NULL, at, {KIND['refused']}, json_object('workflow', :workflow, 'reason', verdict, 'cause', cause) "
-        "FROM arriving WHERE verdict NOT IN ('enter', 'used')",
-        {"workflow": workflow},
+        f"SELECT w.contact_id, NULL, w.version, NULL, w.at, {KIND['refused']}, {detail if seen else f'json_object({told})'} "
+        "FROM arriving w CROSS JOIN contacts c ON c.id = w.contact_id WHERE w.verdict NOT IN ('enter', 'used') ORDER BY w.id",
+        {"workflow": workflow, "now": now},
     )
     return connection.execute(
         "DELETE FROM entries WHERE id IN (SELECT id FROM arriving WHERE verdict IS NOT NULL)"

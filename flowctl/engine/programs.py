@@ -10,11 +10,12 @@ from flowctl.engine.conditions.scope import ENTRY
 from flowctl.engine.guards import CODES
 from flowctl.engine.localtime import instant
 from flowctl.engine.runtime import Judged
+from flowctl.engine.seen import seen_pairs, written
 from flowctl.engine.steps import kind_of as step_kind
 from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.language.conditions import FieldLeaf, SegmentLeaf, leaves
 from flowctl.language.durations import Duration
-from flowctl.language.steps import walk
+from flowctl.language.steps import WaitForStep, walk
 from flowctl.program.compiling import compile_program
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def program_of(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
                 compiler.refuse(instruction.step, f"the step `{instruction.op}` does not run yet", instruction.op)
         else:
             said |= kind.compiled(instruction, compiler)
+        if isinstance(instruction.step, WaitForStep):
+            said["asks"] = written(instruction.step.wait_for)
         instructions.append(said)
     return {
         "instructions": instructions,
@@ -74,6 +77,7 @@ def _judged(
         probes=compiler.probes(condition),
         reason=reason,
         at=compiler.exact_time(condition, since=ENTRY, until=":now"),
+        asks=written(condition),
         line=model.place_of(key).line,
         state_only=all(isinstance(leaf, FieldLeaf | SegmentLeaf) for leaf in leaves(condition)),
         **said,
@@ -105,6 +109,7 @@ def _outside(workflow: Workflow, compiler: Compiler) -> Iterator[dict[str, Any]]
             sql=f"({sql}) IS NOT TRUE",
             probes=probes,
             reason="outside",
+            asks=f"audience: {written(workflow.audience)}",
             line=workflow.place_of("leave_when_outside").line,
         ).to_json()
 
@@ -144,7 +149,8 @@ def entrance_of(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         if kind is None:
             compiler.refuse(trigger, f"the trigger `{trigger.kind}` does not run yet", trigger.kind)
         else:
-            triggers.append({"kind": trigger.kind, **kind.compiled(trigger, compiler, index)})
+            said = {"kind": trigger.kind, "asks": written(trigger), "line": trigger.place.line}
+            triggers.append(said | kind.compiled(trigger, compiler, index))
     reentry, active = workflow.reentry, workflow.active
     alone = replace(compiler, scope=replace(compiler.scope, enrollment=False))
     asks_everybody = any(trigger.kind in ("moment", "schedule") for trigger in workflow.triggers)
@@ -157,6 +163,8 @@ def entrance_of(workflow: Workflow, compiler: Compiler) -> dict[str, Any]:
         "audience_alone": alone.condition(workflow.audience)
         if workflow.audience is not None and asks_everybody
         else None,
+        "audience_seen": seen_pairs(workflow.audience, compiler.scope) if workflow.audience is not None else "",
+        "audience_asks": written(workflow.audience) if workflow.audience is not None else "",
         "after_ms": reentry.after.elapsed_ms if isinstance(reentry.after, Duration) else None,
         "since_exit": reentry.since == "exit",
         "while_active": reentry.while_active,

@@ -93,7 +93,10 @@ class MessageCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Funnel:
-    """One workflow, or one version of it. `exits` counts exit reasons; `already` met the goal when they entered."""
+    """One workflow, or one version of it. `exits` counts exit reasons; `already` met the goal when they entered.
+
+    `secondary` tells, by name, how many of all enrollments met a secondary goal.
+    """
 
     workflow: str
     versions: tuple[int, ...]
@@ -105,6 +108,7 @@ class Funnel:
     goal: int
     already: int
     exits: dict[str, int]
+    secondary: dict[str, Share]
     conversion: Share
     steps: tuple[StepCount, ...]
     messages: tuple[MessageCount, ...]
@@ -139,6 +143,7 @@ def funnel(store: Store, workflow: str, *, version: int | None = None) -> Funnel
         goal=goals,
         already=already,
         exits=dict(exits.most_common()),
+        secondary={name: Share(hits=met, total=entered) for name, met in _secondary(connection, versions).items()},
         conversion=Share(hits=goals, total=entered - already),
         steps=tuple(_steps(connection, versions)),
         messages=tuple(_messages(connection, versions)),
@@ -164,6 +169,20 @@ def _enrollments(connection: sqlite3.Connection, versions: dict[int, int]) -> tu
         if _STATES[state] in {"exited", "failed"} or reason == "already":
             exits[reason or _STATES[state]] += count
     return counts, exits, goals
+
+
+def _secondary(connection: sqlite3.Connection, versions: dict[int, int]) -> dict[str, int]:
+    """Secondary goals of these versions, in the order written, each with how many enrollments met it."""
+    declared = connection.execute(
+        f"SELECT s.value ->> 'reason' FROM workflow_versions v, json_each(v.program, '$.secondary') s WHERE v.id IN {_marks(versions)} "
+        "ORDER BY v.id, s.key"
+    )
+    found = dict.fromkeys((name for (name,) in declared), 0)
+    met = connection.execute(
+        f"SELECT g.name, count(*) FROM secondary_goals g JOIN enrollments e ON e.id = g.enrollment_id WHERE e.version_id IN {_marks(versions)} "
+        "GROUP BY g.name"
+    )
+    return found | dict(met.fetchall())
 
 
 def _steps(connection: sqlite3.Connection, versions: dict[int, int]) -> list[StepCount]:

@@ -22,6 +22,8 @@ class Step:
     path: str
     line: int
     commit: str
+    asks: str = ""  # the condition of a decision or a wait, as written
+    message: str = ""  # of a send
 
     @property
     def where(self) -> str:
@@ -42,6 +44,7 @@ class _Version:
     path: str
     commit: str
     instructions: list[dict[str, Any]]
+    judged: list[dict[str, Any]]  # goal, exits, secondary goals
 
 
 class Steps:
@@ -56,8 +59,7 @@ class Steps:
         version = self._version(version_id) if version_id is not None else None
         if version is None:
             return None
-        inside = pc is not None and 0 <= pc < len(version.instructions)
-        said = version.instructions[pc] if inside and pc is not None else {}
+        said = self._said(version_id, pc)
         return Step(
             workflow=version.workflow,
             version=version.number,
@@ -67,7 +69,35 @@ class Steps:
             path=said.get("path", version.path),
             line=said.get("line", 0),
             commit=version.commit,
+            asks=said.get("asks", ""),
+            message=said.get("message", ""),
         )
+
+    def ending(self, version_id: int | None, reason: str) -> tuple[int, str]:
+        """The line and the condition of what ended or recorded something for this reason; 0 and '' where nothing of it is known."""
+        version = self._version(version_id) if version_id is not None else None
+        for judged in version.judged if version else ():
+            if judged["reason"] == reason:
+                return judged.get("line", 0), judged.get("asks", "")
+        return 0, ""
+
+    def channels(self, version_id: int | None, pc: int | None) -> list[str]:
+        """The channels of a send, in order of preference."""
+        return [channel["name"] for channel in self._said(version_id, pc).get("channels", ())]
+
+    def markets(self, version_id: int | None, pc: int | None) -> bool:
+        """Whether a send is marketing."""
+        return bool(self._said(version_id, pc).get("marketing"))
+
+    def _said(self, version_id: int | None, pc: int | None) -> dict[str, Any]:
+        version = self._version(version_id) if version_id is not None else None
+        inside = version is not None and pc is not None and 0 <= pc < len(version.instructions)
+        return version.instructions[pc] if inside and version is not None and pc is not None else {}
+
+    def sends(self, version_id: int, message: str) -> bool:
+        """Whether a version has a step that sends a message."""
+        version = self._version(version_id)
+        return version is not None and any(said.get("message") == message for said in version.instructions)
 
     def of(self, version_id: int) -> list[tuple[int, Step]]:
         """Every position of a version, in order, with its step."""
@@ -87,6 +117,12 @@ class Steps:
                 number=row[1],
                 path=row[2],
                 commit=row[3],
-                instructions=json.loads(row[4])["instructions"],
+                **_parts(json.loads(row[4])),
             )
         return self._versions[version_id]
+
+
+def _parts(program: dict[str, Any]) -> dict[str, Any]:
+    goal = [program["goal"]] if program.get("goal") else []
+    judged = [*goal, *program.get("exits", []), *program.get("secondary", [])]
+    return {"instructions": program["instructions"], "judged": judged}

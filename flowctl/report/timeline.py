@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from flowctl.failure import UsageFailure
+from flowctl.report.admission import admission, passed_by
+from flowctl.report.causes import because, unreachable
 from flowctl.report.places import Step, Steps
 from flowctl.store import contacts
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from flowctl.report.admission import Admission
     from flowctl.store.database import Store
 
 # At one instant: what happened outside comes before what the engine made of it.
 _CREATED, _CONSENT, _EVENT, _CHANGE, _SEGMENT, _SCORED, _JOURNAL, _ANSWER = range(8)
+_PASSED = 8
 _OF_MESSAGES = frozenset({"send", "held", "skipped", "failed", "in_doubt", "resolved"})
 # A message that left at the instant it was queued comes behind the row that says so, before what followed from it.
 _QUEUED = (
@@ -49,6 +55,7 @@ class Pending:
     entered_at: int
     due_at: int | None
     messages: tuple[str, ...] = ()  # 'voucher by email: held (quiet hours)', …
+    until_at: int | None = None  # when it goes on even if nothing happens; None: nobody knows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,18 +68,25 @@ class Timeline:
     zone: str  # the contact's, else the project's
     entries: tuple[Entry, ...]
     pending: tuple[Pending, ...]
+    admissions: tuple[Admission, ...] = ()  # of the workflows asked about, in which the contact is not now
 
 
-def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Timeline:
-    """Everything that happened to a contact, named as `contacts.resolve` reads it; of one workflow only where one is said.
+def timeline(
+    store: Store, contact: str, *, workflow: str | None = None, message: str | None = None, now: int | None = None
+) -> Timeline:
+    """Everything that happened to a contact, named as `contacts.resolve` reads it; of one workflow or message only where one is said.
+
+    `now` (UTC ms) adds, for workflows asked about, the facts that started nothing and whether one would now.
 
     Raises:
         Failure: nobody is called so, or several are.
+        UsageFailure: there is no such workflow or message.
     """
     connection = store.connection
     contact_id = contacts.resolve(connection, contact)
     person = contacts.get(connection, contact_id)
     steps = Steps(connection)
+    only = _asked_about(connection, steps, workflow, message)
     found = [
         *_created(connection, contact_id),
         *_consents(connection, contact_id),
@@ -82,23 +96,70 @@ def timeline(store: Store, contact: str, *, workflow: str | None = None) -> Time
         *_scored(connection, contact_id),
         *_journal(connection, contact_id, steps),
         *_answers(connection, contact_id, steps),
+        *(_passed(connection, contact_id, only, now) if only is not None and now is not None else ()),
     ]
     found.sort(key=lambda each: each[0])
-    entries = [entry for _, entry in found]
-    if workflow is not None:
-        entries = [entry for entry in entries if entry.step is not None and entry.step.workflow == workflow]
+    entries = [entry for _, entry in found if only is None or _concerns(entry, only, message)]
+    pending = [
+        each
+        for each in _pending(connection, contact_id, steps)
+        if only is None or (each.step is not None and each.step.workflow in only)
+    ]
+    inside = {each.step.workflow for each in pending if each.step}
+    judged = [name for name in only or () if now is not None and name not in inside]
+    admissions = (admission(connection, name, contact_id, now=now or 0) for name in judged)
     return Timeline(
         contact_id=contact_id,
         key=person.values["key"],
         email=person.values["email"],
         zone=person.zone or _project_zone(connection),
         entries=tuple(entries),
-        pending=tuple(
-            each
-            for each in _pending(connection, contact_id, steps)
-            if workflow in (None, each.step and each.step.workflow)
-        ),
+        pending=tuple(pending),
+        admissions=tuple(each for each in admissions if each is not None),
     )
+
+
+def _asked_about(
+    connection: sqlite3.Connection, steps: Steps, workflow: str | None, message: str | None
+) -> list[str] | None:
+    """The workflows that the question is about: the one named, or those that ever sent the message; None for all."""
+    if workflow is None and message is None:
+        return None
+    versions = connection.execute("SELECT id, workflow FROM workflow_versions ORDER BY workflow, number").fetchall()
+    names = list(dict.fromkeys(name for _, name in versions))
+    if workflow is not None and workflow not in names:
+        raise _unknown(workflow, names)
+    if message is None:
+        return [workflow] if workflow else None
+    known = [name for (name,) in connection.execute("SELECT name FROM names WHERE kind = 'message' ORDER BY name")]
+    if message not in known:
+        raise _unknown(message, known)
+    senders = [name for version_id, name in versions if steps.sends(version_id, message)]
+    return [name for name in dict.fromkeys(senders) if workflow in (None, name)]
+
+
+def _unknown(name: str, known: list[str]) -> UsageFailure:
+    near = get_close_matches(name, known, 1)
+    help_ = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    return UsageFailure(f"nothing is called {name!r}", help=help_)
+
+
+def _concerns(entry: Entry, only: list[str], message: str | None) -> bool:
+    """Whether an entry is of these workflows, and of no other message than the one asked about."""
+    if message is not None and (entry.kind in _OF_MESSAGES or entry.kind in _STATUSES):
+        return entry.subject == message
+    return (entry.step is not None and entry.step.workflow in only) or entry.detail.get("workflow") in only
+
+
+def _passed(connection: sqlite3.Connection, contact_id: int, only: list[str], now: int) -> list[_Ranked]:
+    """Facts that the triggers of the workflows asked about passed by."""
+    found: list[_Ranked] = []
+    for name in only:
+        for nth, fact in enumerate(passed_by(connection, name, contact_id, now=now)):
+            detail = {"workflow": name, "reason": fact.reason, "asks": fact.asks, "seen": fact.detail}
+            entry = Entry(at=fact.at, kind="passed_by", subject=fact.subject, detail=detail)
+            found.append(((fact.at, _PASSED, nth), entry))
+    return found
 
 
 def _project_zone(connection: sqlite3.Connection) -> str:
@@ -190,15 +251,33 @@ def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
     )
     found: list[_Ranked] = []
     for row_id, at, kind, detail, version_id, pc, enrollment_id, message in rows:
-        values = json.loads(detail) if detail else {}
-        if not isinstance(values, dict):
-            values = {"value": values}
-        subject = message if message and kind in _OF_MESSAGES else ""
-        entry = Entry(
-            at=at, kind=kind, subject=subject, detail=values, step=steps.at(version_id, pc), enrollment_id=enrollment_id
-        )
-        found.append(((at, _JOURNAL, 2 * row_id), entry))
+        said = json.loads(detail) if detail else {}
+        said = said if isinstance(said, dict) else {"value": said}
+        # Of a wait that is over: when it was, not when it began.
+        at_end = said.get("at", at) if kind in ("woken", "timed_out") else at
+        step = steps.at(version_id, pc)
+        if kind in ("exited", "goal", "secondary_goal") and step is not None:
+            line, asks = steps.ending(version_id, said.get("reason", ""))
+            step = replace(step, line=line or step.line, asks=asks or step.asks)
+        entry = Entry(at=at_end, kind=kind, detail=said, step=step, enrollment_id=enrollment_id)
+        subject, why = _about(connection, contact_id, steps, entry, (version_id, pc))
+        entry = replace(entry, subject=message if message and kind in _OF_MESSAGES else subject, detail=said | why)
+        found.append(((at_end, _JOURNAL, 2 * row_id), entry))
     return found
+
+
+def _about(
+    connection: sqlite3.Connection, contact_id: int, steps: Steps, entry: Entry, place: tuple[int, int]
+) -> tuple[str, dict[str, str]]:
+    """What a line of the journal is about, and why where the store can tell more than the line does."""
+    if entry.kind in ("entered", "refused"):
+        return because(connection, entry.detail.get("cause", ""), entry.detail.get("trigger")), {}
+    if entry.kind not in _OF_MESSAGES or entry.step is None:
+        return "", {}
+    if entry.kind == "skipped" and entry.detail.get("reason") == "unreachable":
+        why = unreachable(connection, contact_id, steps.channels(*place), marketing=steps.markets(*place), at=entry.at)
+        return entry.step.message, {"because": why}
+    return entry.step.message, {}
 
 
 def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[_Ranked]:
@@ -240,11 +319,11 @@ def _sending(channel: str, recipient: str, variant: str | None) -> dict[str, Any
 
 def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[Pending]:
     rows = connection.execute(
-        "SELECT id, version_id, pc, entered_at, due_at FROM enrollments WHERE contact_id = ? AND ended_at IS NULL ORDER BY id",
+        "SELECT id, version_id, pc, entered_at, due_at, until_at FROM enrollments WHERE contact_id = ? AND ended_at IS NULL ORDER BY id",
         (contact_id,),
     ).fetchall()
     found: list[Pending] = []
-    for enrollment_id, version_id, pc, entered_at, due_at in rows:
+    for enrollment_id, version_id, pc, entered_at, due_at, until_at in rows:
         waiting = connection.execute(
             "SELECT message, channel, state, reason FROM outbox_readable WHERE id IN "
             "(SELECT id FROM outbox WHERE enrollment_id = ? AND state < 3) ORDER BY id",
@@ -258,6 +337,7 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
                 entered_at=entered_at,
                 due_at=due_at,
                 messages=messages,
+                until_at=until_at,
             )
         )
     return found

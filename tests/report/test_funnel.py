@@ -5,6 +5,7 @@ import pytest
 from flowctl.engine.apply import apply
 from flowctl.project.load import load
 from flowctl.report.funnel import Share, funnel, workflow_names
+from tests.engine.world import World, at, workflow
 from tests.shop import DAY, HOUR, NOW, THANKS_YAML
 
 
@@ -26,6 +27,27 @@ def test_waits_are_counted_though_they_write_nothing(shop):
     assert found.goal == 1
     assert found.conversion == Share(hits=1, total=4)
     assert [each.where for each in found.steps][:2] == ["thanks.yaml:11@abc1234", "thanks.yaml:13@abc1234"]
+
+
+def test_secondary_goals_are_counted_beside_the_goal():
+    world = World(
+        workflow(
+            "w",
+            goal="{event: purchase}",
+            secondary_goals="{spender: {field: visits, gte: 3}, loyal: {field: stage, is: loyal}}",
+            steps="- wait: 3d",
+        )
+    )
+    for key in ("ana", "bob", "cleo"):
+        world.contact(key)
+        world.event(key, "signup", at("1m"))
+    world.ticks("5m")
+    world.set("ana", at("1h"), visits=3)
+    world.set("bob", at("1h"), visits=5)
+    world.ticks("2h")
+    found = funnel(world.store, "w")
+    assert found.secondary == {"spender": Share(hits=2, total=3), "loyal": Share(hits=0, total=3)}
+    assert found.goal == 0
 
 
 def test_a_branch_divides(shop):

@@ -100,6 +100,19 @@ def first_at(leaf: EventLeaf | MessageLeaf, scope: Scope, *, until: str) -> str 
     return f"max({time}, {scope.since})" if scope.since else time
 
 
+def measured(leaf: EventLeaf, frame: Frame) -> Iterator[tuple[str, str]]:
+    """What a count, a sum or a last property comes to, with a name for each: SQL over `c`."""
+    found = f"FROM events e WHERE e.contact_id = c.id AND {_which(leaf, frame)}"
+    if leaf.count is not None:
+        yield f"{leaf.event} count", f"(SELECT count(*) {found})"
+    elif leaf.sum_ is not None:
+        (name,) = leaf.sum_
+        yield f"{leaf.event} sum {name}", f"(SELECT {_total(leaf)} {found})"
+    for name in leaf.last or ():
+        value = f"json_extract({_PROPS}, {json_path(name)})"
+        yield f"{leaf.event} last {name}", f"(SELECT {value} {found} ORDER BY e.at DESC, e.id DESC LIMIT 1)"
+
+
 def _which(leaf: EventLeaf, frame: Frame, *, until: str = ":now") -> str:
     tests = [f"e.type = {frame.scope.event_types[leaf.event]:d}", *window.since_bounds(leaf.since, frame.scope, "e")]
     if leaf.between is not None:

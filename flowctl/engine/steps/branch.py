@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.seen import written
 from flowctl.engine.work import HERE
 
 if TYPE_CHECKING:
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
-    """The condition as SQL, and the field values worth remembering beside the way taken."""
+    """The condition as SQL and as written, and the values worth remembering beside the way taken."""
     if instruction.condition is None:
         return {"sql": "1", "values": "NULL", "role": instruction.role}
     return {
         "sql": compiler.condition(instruction.condition),
         "values": compiler.values_seen(instruction.condition),
+        "asks": written(instruction.condition),
         "role": instruction.role,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.seen import seen_pairs, written
 from flowctl.engine.work import HERE
 from flowctl.language.steps import RepeatStep
 
@@ -21,7 +22,14 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     step = instruction.step
     assert isinstance(step, RepeatStep)  # noqa: S101 - the op says so
     turns = step.repeat
-    return {"max": turns.max, "while": compiler.condition(turns.while_) if turns.while_ is not None else "1"}
+    if turns.while_ is None:
+        return {"max": turns.max, "while": "1", "seen": ""}
+    return {
+        "max": turns.max,
+        "while": compiler.condition(turns.while_),
+        "seen": seen_pairs(turns.while_, compiler.scope),
+        "asks": written(turns.while_),
+    }
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
@@ -42,6 +50,10 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         f"DELETE FROM turns WHERE pc = :pc AND enrollment_id IN (SELECT w.eid FROM work w {at_pc} AND w.way = 0)",
         **here,
     )
-    batch.note(version, pc, "branch", "json_object('way', CASE w.way WHEN 1 THEN 'turn' ELSE 'done' END)")
+    pairs = ", ".join(
+        ["'way', CASE w.way WHEN 1 THEN 'turn' ELSE 'done' END", *([said["seen"]] if said["seen"] else [])]
+    )
+    people = "work w CROSS JOIN contacts c ON c.id = w.contact_id" if said["seen"] else "work w"
+    batch.note(version, pc, "branch", f"json_object({pairs})", source=people)
     batch.move(version, pc, said["targets"]["turn"], " AND w.way = 1")
     batch.move(version, pc, said["targets"]["next"], " AND w.way = 0")
