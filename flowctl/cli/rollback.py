@@ -33,14 +33,15 @@ def command(
     """
     from flowctl.cli.store import opened
     from flowctl.engine.plan import plan
-    from flowctl.project.load import TextFiles, load_from
+    from flowctl.project.load import load_from
+    from flowctl.project.origins import TextFiles
     from flowctl.report.releases import earlier
 
     said = invocation(ctx)
     can_ask("rollback", yes=yes)
     with opened(said) as store:
         found = earlier(store, release)
-        project = load_from(TextFiles(found.files), said.root(), environment=said.environment)
+        project = load_from(TextFiles(found.files), said.root(), environment=said.environment or found.environment)
         now = clock.now()
         shown = plan(store, project, now=now)
         made = confirmed(

@@ -237,7 +237,8 @@ def recompile(connection: sqlite3.Connection) -> None:
 
 
 def _compiled_again(connection: sqlite3.Connection, files: str, environment: str) -> Compiled:
-    from flowctl.project.load import TextFiles, load_from  # noqa: PLC0415 - reading files is not what an apply of a read project needs
+    from flowctl.project.load import load_from  # noqa: PLC0415 - reading files is not what an apply of a read project needs
+    from flowctl.project.origins import TextFiles  # noqa: PLC0415 - reading files is not what an apply of a read project needs
 
     project = load_from(TextFiles(json.loads(files)), Path(), environment=environment)
     compiled = compile_project(connection, project)

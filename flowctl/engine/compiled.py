@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine import quiet_rules, scores
+from flowctl.engine import only_to, quiet_rules, scores
 from flowctl.engine.attachments import files_of, keep
 from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
@@ -80,7 +79,7 @@ def compile_project(connection: sqlite3.Connection, project: Project) -> Compile
         **_resources(project),
         "messages": messages,
         "quiet_hours": quiet_rules.compiled(project, scope.channels, problems),
-        "only_to": _only_to(project),
+        "only_to": only_to.patterns(project),
         "segments": [plan.to_json() for plan in segments],
         "scores": [scores.compiled(score, everywhere) for score in project.scores.values()],
     }
@@ -324,14 +323,6 @@ def _pressure(project: Project) -> dict[str, Any]:
         if pressure.of(name)
     }
     return {"windows": windows, "on_cap": pressure.on_cap}
-
-
-def _only_to(project: Project) -> list[str] | None:
-    """Patterns in lower case; those of phone numbers without what people write between the digits."""
-    patterns = project.chosen.only_to if project.chosen else None
-    if patterns is None:
-        return None
-    return [re.sub(r"[\s().-]", "", said) if said.startswith("+") else said.strip().lower() for said in patterns]
 
 
 def _digest(workflow: Workflow) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.finish import judge_leaving, settled
+from flowctl.engine.only_to import outside
 from flowctl.engine.quiet_hours import QuietHours
 from flowctl.engine.runtime import CANCELLED, CLAIMED, KIND, SKIPPED
 from flowctl.engine.variants import draw, load_arms
@@ -174,11 +175,7 @@ class Gate:
         """What an environment lets leave at all, whatever it is about."""
         patterns = self._runtime.said.get("only_to")
         if patterns is not None:
-            self._verdict(
-                "only_to",
-                "NOT EXISTS (SELECT 1 FROM json_each(:patterns) p WHERE lower(g.recipient) GLOB p.value)",
-                patterns=json.dumps(patterns),
-            )
+            self._verdict("only_to", outside("g.recipient"), patterns=json.dumps(patterns))
 
     def _together(self) -> bool | None:
         """Whether some cap counts all channels; None where there is no cap."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html as markup
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import Letter
+from flowctl.channels.recording import RecordingChannel
 from flowctl.engine import mime
+from flowctl.engine.only_to import outside
+from flowctl.engine.runtime import ALERT
 from flowctl.failure import Failure
 from flowctl.store.database import transaction
 
@@ -45,7 +49,13 @@ class _Notice:
     owner: str | None
     text: str
     attempts: int
-    about: str  # the contact and the workflow, in words
+    contact: str
+    workflow: str
+
+    @property
+    def about(self) -> str:
+        """The contact and the workflow, in words."""
+        return f"contact {self.contact}, workflow {self.workflow}"
 
 
 def send_notices(
@@ -60,27 +70,70 @@ def send_notices(
             f"WHERE state = {TRANSMITTING}",
             (clock(),),
         )
+        _skip_outside(connection, runtime, clock())
     waiting = _waiting(connection, clock())
     if not waiting:
         return done
+    ways: dict[str, list[_Notice]] = {}
+    for notice in waiting:
+        ways.setdefault(notice.recipient if notice.recipient.startswith(ALERT) else "email", []).append(notice)
+    for way, notices in ways.items():
+        _send_by(way, notices, store, runtime, channels, clock, done)
+    return done
+
+
+def _send_by(
+    way: str,
+    notices: list[_Notice],
+    store: Store,
+    runtime: Runtime,
+    channels: Callable[[str], Channel],
+    clock: Callable[[], int],
+    done: Noticed,
+) -> None:
+    """The notices of one way, until it refuses: by e-mail, or to the alert of a team."""
     try:
-        line = channels("email").open()
+        line = _channel(way, runtime, channels).open()
     except (Failure, KeyError) as failure:
-        done.refusals["email"] = str(failure)
-        with transaction(connection):
-            connection.execute("UPDATE notices SET ready_at = ? WHERE ready_at <= ?", (clock() + BACKOFF_MS, clock()))
-        return done
+        done.refusals[way] = str(failure)
+        with transaction(store.connection):
+            store.connection.executemany(
+                f"UPDATE notices SET ready_at = ? WHERE id = ? AND state = {READY}",
+                [(clock() + BACKOFF_MS, notice.id) for notice in notices],
+            )
+        return
     try:
-        for notice in waiting:
+        for notice in notices:
             receipt = _send(store, runtime, line, notice, clock, getattr(channels, "signers", None))
             if receipt is not None and receipt.opens_breaker:
-                done.refusals["email"] = receipt.reply
+                done.refusals[way] = receipt.reply
                 break
             done.sent += receipt is not None and receipt.outcome == "sent"
             done.failed += receipt is None or receipt.outcome == "failed"
     finally:
         line.close()
-    return done
+
+
+def _channel(way: str, runtime: Runtime, channels: Callable[[str], Channel]) -> Channel:
+    if way == "email":
+        return channels("email")
+    if runtime.experiment is not None:  # no network
+        return RecordingChannel()
+    from flowctl.engine.alerts import alert_channel  # noqa: PLC0415 - http.client, only where there are alerts
+
+    team = way.removeprefix(ALERT)
+    return alert_channel(team, runtime.said["teams"].get(team, {}))
+
+
+def _skip_outside(connection: sqlite3.Connection, runtime: Runtime, now: int) -> None:
+    """What goes to nobody in this environment."""
+    patterns = runtime.said.get("only_to")
+    if patterns is not None:
+        connection.execute(
+            f"UPDATE notices SET state = {FAILED}, ready_at = NULL, settled_at = :now, reply = 'only_to: no address of this environment' "
+            f"WHERE ready_at <= :now AND {outside('recipient')}",
+            {"now": now, "patterns": json.dumps(patterns)},
+        )
 
 
 def _waiting(connection: sqlite3.Connection, now: int) -> list[_Notice]:
@@ -97,7 +150,8 @@ def _waiting(connection: sqlite3.Connection, now: int) -> list[_Notice]:
             owner=row[2],
             text=row[3],
             attempts=row[4],
-            about=f"contact {row[5]}, workflow {row[6]}",
+            contact=row[5],
+            workflow=row[6],
         )
         for row in rows
     ]
@@ -109,7 +163,10 @@ def _send(
     """One alert; None where no letter can be made of it."""
     connection = store.connection
     try:
-        letter = _letter(store.uuid, runtime.said, notice, clock(), signers)
+        if notice.recipient.startswith(ALERT):
+            letter = _alert(store.uuid, runtime.said, notice)
+        else:
+            letter = _letter(store.uuid, runtime.said, notice, clock(), signers)
     except (NotAnAddress, UnicodeError) as fault:
         with transaction(connection):
             _settle(connection, notice, FAILED, str(fault), clock())
@@ -153,6 +210,21 @@ def _retry(connection: sqlite3.Connection, notice: _Notice, receipt: Receipt, no
     )
 
 
+def _alert(store_uuid: str, said: dict[str, Any], notice: _Notice) -> Letter:
+    """What an alert says; which of it is shown, its kind decides."""
+    first = next((line.strip() for line in notice.text.splitlines() if line.strip()), "alert")
+    to = f"For {notice.owner}: " if notice.owner else ""
+    payload = {
+        "title": f"[{said['project']}] {to}{first}"[:SUBJECT_CHARS_MAX], "text": f"{to}{notice.text.rstrip()}", "about": notice.about,
+        "project": said["project"], "team": notice.recipient.removeprefix(ALERT), "owner": notice.owner, "contact": notice.contact,
+        "workflow": notice.workflow,
+    }  # fmt: skip
+    key = f"notice-{notice.id}-{store_uuid[:8]}"
+    return Letter(
+        key=key, message_id="", channel="alert", sender="", recipient=notice.recipient, payload=payload, marketing=False
+    )
+
+
 def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int, signers: Signers | None) -> Letter:
     name, sender_address = said["notices_from"]
     sender, recipient = wire_address(sender_address), wire_address(notice.recipient)
@@ -162,12 +234,12 @@ def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int, si
     subject = mime.encoded_value(f"[{said['project']}] {to}{first}"[:SUBJECT_CHARS_MAX])
     text = f"{notice.text.rstrip()}\n\n-- \n{notice.about}\n"
     html = f'<p style="white-space:pre-wrap">{markup.escape(text)}</p>'
-    text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
-    encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
+    (text_body, text_encoding), (html_body, html_encoding) = mime.body([text]), mime.body([html])
+    encodings = (text_encoding, html_encoding)
     shape = mime.skeleton(name=name, address=sender, reply_to=None, marketing=False, encodings=encodings)
     message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
     headers = [("To", recipient), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
-    payload = shape.filled(mime.header_lines(headers), text_bytes, html_bytes)
+    payload = shape.filled(mime.header_lines(headers), text_body, html_body)
     signer = signers.of(sender_address) if signers else None
     if signer is not None:
         payload = signer.signed(payload, at=now)

@@ -53,12 +53,13 @@ def releases(store: Store) -> list[ReleaseRow]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """One release with its texts by path. `environment` is not kept: flowctl.yaml holds every one."""
+    """One release with its texts by path, and the block of `environments:` that it was applied with."""
 
     id: int
     commit: str
     digest: str
     files: dict[str, str]
+    environment: str = ""
 
 
 def newest(store: Store) -> Snapshot | None:
@@ -87,5 +88,9 @@ def earlier(store: Store, name: str = "") -> Snapshot:
 
 
 def _snapshot(store: Store, which: str, *values: object) -> Snapshot | None:
-    row = store.connection.execute(f'SELECT id, "commit", digest, files FROM releases {which}', values).fetchone()
-    return Snapshot(id=row[0], commit=row[1], digest=row[2], files=json.loads(row[3])) if row else None
+    row = store.connection.execute(
+        f'SELECT id, "commit", digest, files, environment FROM releases {which}', values
+    ).fetchone()
+    if row is None:
+        return None
+    return Snapshot(id=row[0], commit=row[1], digest=row[2], files=json.loads(row[3]), environment=row[4])

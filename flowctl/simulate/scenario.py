@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from flowctl.channels.recording import RecordingChannel
-from flowctl.engine import finish
 from flowctl.engine.apply import apply
 from flowctl.engine.by_hand import enroll
 from flowctl.engine.compiled import CHANNELS, in_order
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.localtime import instant
 from flowctl.engine.observe import judge_in_full, start_cursors
-from flowctl.engine.runtime import Experiment, load
-from flowctl.engine.tick import tick
+from flowctl.engine.runtime import Experiment
+from flowctl.engine.tick import Prepared, prepare, tick
 from flowctl.failure import Failure, UsageFailure
 from flowctl.language.durations import Duration
 from flowctl.simulate.expectations import Actual, Mismatch, mismatches
@@ -80,8 +79,10 @@ class Bench:
             for name, workflow in project.workflows.items()
             if workflow.state == "draft"
         }
-        self._tested = replace(project, workflows={**project.workflows, **live})
+        # Whom an environment writes to, and how quickly time passes there, is no part of what a journey is tested for.
+        self._tested = replace(project, workflows={**project.workflows, **live}, environment="")
         apply(self._base, self._tested, commit="files", now=0)
+        self._runtime = prepare(self._base).runtime
         self.trail = Trail()
 
     def close(self) -> None:
@@ -91,13 +92,15 @@ class Bench:
     def run(self, name: str, scenario: ScenarioBody) -> Outcome:
         """Live a scenario to the end of its expectations."""
         with undone(self._base.connection):
-            return _Story(self._tested, self._base, name, scenario, self.trail).run()
+            return _Story(self._tested, self._base, self._runtime, name, scenario, self.trail).run()
 
 
 class _Story:
     """One scenario under way."""
 
-    def __init__(self, project: Project, store: Store, name: str, scenario: ScenarioBody, trail: Trail) -> None:
+    def __init__(
+        self, project: Project, store: Store, runtime: Runtime, name: str, scenario: ScenarioBody, trail: Trail
+    ) -> None:
         self._project = project
         self._store = store
         self._connection = store.connection
@@ -108,11 +111,8 @@ class _Story:
         self._start = instant(scenario.start, self._zone)
         self._channels = dict.fromkeys(CHANNELS, RecordingChannel())
         self._experiment = Experiment(arms=dict(scenario.arms), fetches=dict(scenario.fetches))
-        runtime = load(self._connection)
-        if runtime is None:
-            message = "nothing is applied"
-            raise Failure(message)
-        self._runtime: Runtime = runtime
+        self._runtime = replace(runtime, states=dict(runtime.states), experiment=self._experiment)
+        self._prepared = Prepared(runtime=self._runtime, horizon=Horizon(self._connection, self._runtime))
         self._now = self._start - 1
         self._ticks = 0
         self._wrong: list[Mismatch] = []
@@ -221,9 +221,7 @@ class _Story:
     def _live_until(self, end: int) -> None:
         """Tick at every instant at which something can happen, and at the end."""
         while self._ticks < TICKS_MAX:
-            probes = [probe for plan in self._runtime.segments for probe in plan.probes]
-            probes += finish.probes(self._runtime)
-            following = Horizon(self._connection, self._runtime, probes).next(self._now)
+            following = self._prepared.horizon.next(self._now)
             if following > end:
                 break
             self._tick(following)
@@ -233,7 +231,7 @@ class _Story:
     def _tick(self, now: int) -> None:
         self._now = now
         self._ticks += 1
-        tick(self._store, now=now, channels=self._channels, experiment=self._experiment)
+        tick(self._store, now=now, channels=self._channels, prepared=self._prepared, unasked=True)
 
     def _happen(self, fact: Fact, at: int) -> None:
         connection, contact = self._connection, self._contact

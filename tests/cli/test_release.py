@@ -121,12 +121,12 @@ def test_apply_asks_and_where_nobody_can_answer_refuses(run):
     assert "--yes" in err
 
 
-def test_what_the_engine_does_not_run_is_refused_with_its_place_and_nothing_is_applied(shop, run):
-    (shop / "flowctl.yaml").write_text(SETTINGS + 'quiet_hours: {email: {between: ["08:00", "21:00"]}}\n')
+def test_what_the_engine_cannot_run_is_refused_with_its_place_and_nothing_is_applied(shop, run):
+    (shop / "flowctl.yaml").write_text(SETTINGS + "quiet_hours: {email: {XX: {holidays: false}}}\n")
     status, out, err = run("apply", "--yes", "--allow-dirty")
     assert status == 2
-    assert "flowctl.yaml:10:1" in out + err
-    assert "does not run yet" in out + err
+    assert "flowctl.yaml:10:38" in out + err
+    assert "the public holidays of `XX` are not known" in out + err
     assert "nothing was applied" in run("tick")[2]
 
 
