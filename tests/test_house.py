@@ -78,8 +78,10 @@ def test_every_command_module_is_registered():
 
     shared = {
         "failure",
+        "files",
         "importing",
         "invocation",
+        "live",
         "main",
         "plan_shown",
         "render",

@@ -384,9 +384,12 @@ def _write(style: str, names: list[str], types: list[str], rows: Iterable[Sequen
     if style == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([sheets.cell(type_, value) for type_, value in zip(types, row, strict=True)] for row in rows)
+        shown = render.printable if render.is_terminal() else str
+        writer.writerows(
+            [shown(sheets.cell(type_, value)) for type_, value in zip(types, row, strict=True)] for row in rows
+        )
         return
-    texts = (json_module.dumps(_object(names, types, row), ensure_ascii=False) for row in rows)
+    texts = (render.json_text(_object(names, types, row)) for row in rows)
     if style == "ndjson":
         sys.stdout.writelines(f"{text}\n" for text in texts)
         return

@@ -126,10 +126,12 @@ def _draw(fault: ProblemsFound) -> None:
 
 
 def _say(message: str, help_: str = "") -> None:
+    from flowctl.cli.render import printable_lines
+
     red, bold, off = ("\033[1;31m", "\033[1m", "\033[0m") if _colour() else ("", "", "")
-    print(f"{red}error:{off} {message}", file=sys.stderr)
+    print(f"{red}error:{off} {printable_lines(message)}", file=sys.stderr)
     if help_:
-        print(f"{bold}help:{off} {help_}", file=sys.stderr)
+        print(f"{bold}help:{off} {printable_lines(help_)}", file=sys.stderr)
 
 
 def _colour() -> bool:

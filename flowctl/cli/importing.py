@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
-from flowctl.cli.render import plural
+from flowctl.cli.render import plural, printable
 from flowctl.failure import Failure, UsageFailure
 
 if TYPE_CHECKING:
@@ -187,10 +187,11 @@ class _Faults:
         self._writer: Any = None
 
     def note(self, fault: RowFault) -> None:
+        from flowctl.cli.files import open_private
         from flowctl.cli.sheets import harmless
 
         if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
+            self._file = open_private(self._path, newline="")
             self._writer = csv.writer(self._file)
             self._writer.writerow(("line", "column", "value", "reason"))
         value = fault.value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -227,7 +228,7 @@ def conclude(said: Invocation, name: str, parts: list[str], failed: int, faults:
     if dry_run:
         line += "; nothing was stored (--dry-run)"
     if failed:
-        print(f"{line}; {plural(failed, 'row')} failed: {faults}", file=sys.stderr)
+        print(printable(f"{line}; {plural(failed, 'row')} failed: {faults}"), file=sys.stderr)
         return 1
     said.say(line)
     return 0

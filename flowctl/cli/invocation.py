@@ -55,7 +55,9 @@ class Invocation:
     def say(self, text: str) -> None:
         """Talk to the person: on stderr, and not with -q."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            from flowctl.cli.render import printable_lines
+
+            print(printable_lines(text), file=sys.stderr)
 
 
 def invocation(ctx: typer.Context) -> Invocation:

@@ -127,10 +127,10 @@ def _called(store: Any, snapshot: Any, contact_id: int) -> Any:
 def _show(payload: bytes | dict[str, Any], *, html: bool, raw: bool) -> None:
     import sys
 
-    if isinstance(payload, dict):
-        import json
+    from flowctl.cli import render
 
-        print(json.dumps(payload, ensure_ascii=False, indent=2))
+    if isinstance(payload, dict):
+        print(render.json_text(payload, indent=2))
         return
     if raw:
         sys.stdout.buffer.write(payload)
@@ -141,7 +141,8 @@ def _show(payload: bytes | dict[str, Any], *, html: bool, raw: bool) -> None:
     if not html:
         for name in ("From", "To", "Subject", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post"):
             if mail[name]:
-                print(f"{name}: {mail[name]}")
+                print(render.printable(f"{name}: {mail[name]}"))
         print()
     part = mail.get_body(("html",) if html else ("plain",))
-    print(part.get_content() if part else "")
+    text = part.get_content() if part else ""
+    print(render.printable_lines(text) if render.is_terminal() else text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json as json_module
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -94,7 +93,7 @@ def export(
         found = records(store.connection, kind=kind)
         if format == "ndjson":
             for each in found:
-                print(json_module.dumps(_flat(each, fields), ensure_ascii=False))
+                print(render.json_text(_flat(each, fields)))
         else:
             _write(found, fields)
     return 0
@@ -123,7 +122,8 @@ def _write(found: Iterable[Record], fields: dict[str, Kind]) -> None:
             iso(each.at) or "",
             *(_cell(_readable(fields.get(name), each.values.get(name))) for name in names),
         ]
-        writer.writerow([sheets.harmless(cell) for cell in cells])
+        shown = render.printable if render.is_terminal() else str
+        writer.writerow([shown(sheets.harmless(cell)) for cell in cells])
 
 
 def _cell(value: Any) -> str:

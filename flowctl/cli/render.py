@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 LINE_COLUMNS_MAX = 120  # longer lines are cut around the place
+# Controls beyond ASCII and marks of direction, which JSON need not escape but a terminal obeys.
+_DRIVING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SEVERITY_COLOURS = {"error": "1;31", "warning": "1;33", "info": "1;36"}
 
 
@@ -55,11 +58,13 @@ def table(
 
 def document(kind: str, content: Mapping[str, Any]) -> None:
     """Print versioned JSON: `{"schema_version": 1, "kind": …, …}`; what JSON does not know is written as text."""
-    print(
-        json.dumps(
-            {"schema_version": SCHEMA_VERSION, "kind": kind, **content}, ensure_ascii=False, indent=2, default=str
-        )
-    )
+    print(json_text({"schema_version": SCHEMA_VERSION, "kind": kind, **content}, indent=2))
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """JSON for people and programs: letters as they are, escaped what could drive a terminal or turn text around."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent, default=str)
+    return text if text.isascii() and "\x7f" not in text else _DRIVING.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 
 def _cell(value: object) -> str:
@@ -75,6 +80,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " if char in "\t\n\r" else "\ufffd" for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same, with its lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def concise(problem: Problem) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowctl import clock
+from flowctl.cli.files import write_private
 from flowctl.cli.render import SCHEMA_VERSION
 from flowctl.failure import Failure, UsageFailure
 from flowctl.project.commit import commit_of
-from flowctl.project.load import TextFiles, load_from
+from flowctl.project.load import load_from
+from flowctl.project.origins import TextFiles
 
 if TYPE_CHECKING:
     from flowctl.cli.invocation import Invocation
@@ -128,7 +130,7 @@ def write_file(file: str, kind: str, content: dict[str, Any]) -> None:
     """
     text = json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, **content}, ensure_ascii=False, indent=2)
     try:
-        Path(file).write_text(text + "\n", encoding="utf-8")
+        write_private(Path(file), text + "\n")
     except OSError as fault:
         message = f"{file} cannot be written: {fault.strerror}"
         raise UsageFailure(message) from None

@@ -8,7 +8,8 @@ from typing import Any
 
 from flowctl.cli.times import iso
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# With their full-width forms, which some locales' spreadsheets take for them.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?[\d .]+")
 
 
