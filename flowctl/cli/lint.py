@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowctl.cli import render
 from flowctl.cli.invocation import invocation
 from flowctl.failure import UsageFailure
 
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 
     from flowctl.cli.invocation import Invocation
     from flowctl.lint.baseline import Key
-    from flowctl.lint.fixing import Mended
-    from flowctl.lint.linter import Report
+    from flowctl.lint.live import Live
+    from flowctl.lint.report import Report
     from flowctl.project.project import Project
 
 Format = Literal["full", "concise", "json", "sarif", "github", "junit"]
@@ -37,8 +35,28 @@ flowctl lint --unsafe-fixes --diff              show what all fixes would change
 flowctl lint --statistics                       how often each rule finds something
 flowctl lint --write-baseline                   take what is there as given, show what comes
 flowctl lint --format github                    annotations in a pull request
+flowctl lint --store                            count in who is inside now, and which old versions drain
 flowctl rule PRS001                             what a finding means
 """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Which rules to ask; what the cache knows a report by."""
+
+    select: list[str]
+    ignore: list[str]
+    profile: Profile | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A report, and what drawing it takes."""
+
+    root: Path
+    report: Report
+    texts: dict[str, str] = field(repr=False)
+    baseline: str | None  # the file that flowctl.yaml names
 
 
 def command(
@@ -91,51 +109,102 @@ def command(
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Count the findings of each rule instead of showing them.")
     ] = False,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Look into the store too: who is in several workflows, which old versions drain."),
+    ] = False,
+    state: Annotated[
+        str,
+        typer.Option("--state", metavar="FILE", help="Look into this `state export` instead.", show_default=False),
+    ] = "",
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Show the last report again where no file has changed.")
+    ] = True,
 ) -> int:
     """Judge the workflows: complexity, pressure, consent, content, style.
 
     The whole project is always checked, since pressure crosses files; PATHS only choose what is shown. Exits 1 on any error
-    (see --fail-on), 2 where there is nothing to check.
+    (see --fail-on), 2 where there is nothing to check. What was found is kept in .flowctl_cache until a file changes.
     """
+    from flowctl.cli import lint_shown
+
     said = invocation(ctx)
-    if write_baseline and (fix or unsafe_fixes or diff):
+    is_fixing = fix or unsafe_fixes or diff
+    if write_baseline and is_fixing:
         message = "--write-baseline takes findings as given; --fix, --unsafe-fixes and --diff mend them"
         raise UsageFailure(message, help="fix first, then write the baseline of what is left")
+    asked = Asked(select=_split(select), ignore=_split(ignore), profile=profile)
+    live = _live(said, state, wanted=store or bool(state))
+    fails_at = fail_on or ("warning" if strict else "error")
     with _no_collection():
-        from flowctl.lint.linter import lint
-
-        project = said.project()
-        file = _baseline_file(project, said, baseline)
-        is_asked_for = bool(baseline or project.settings.lint.baseline)
-        known = None if write_baseline else _read_baseline(file, is_asked_for=is_asked_for)
-        wanted = [said.inside(path) for path in paths or []]
-
-        def judge(project: Project) -> Report:
-            found = lint(project, select=_split(select), ignore=_split(ignore), profile=profile, baseline=known)
-            return _below(found, project, wanted)
-
-        if fix or unsafe_fixes or diff:
+        if is_fixing:
             from flowctl.cli import lint_fixes
 
-            before, done = project, lint_fixes.mended(said, project, judge, unsafe=unsafe_fixes)
-            project, report = done.project, done.report
+            project = said.project()
+
+            def judge(project: Project) -> Report:
+                return _narrowed(said, _checked(project, asked, live), baseline, paths or [])
+
+            done = lint_fixes.mended(said, project, judge, unsafe=unsafe_fixes)
+            if diff:
+                return lint_fixes.show(said, project, done, unsafe=unsafe_fixes)
+            lint_fixes.write(project.root, done)
+            checked = _judged(done.project, done.report)
+            fixed = lint_fixes.told(done, unsafe=unsafe_fixes)
         else:
-            done, report = None, judge(project)
-    fails_at = fail_on or ("warning" if strict else "error")
-    if done and diff:
-        lint_fixes.print_diff(before, done)
-        said.say(_would_fix(done, unsafe=unsafe_fixes))
-        return 1 if done.texts else 0
-    if done:
-        lint_fixes.write(project.root, done)
+            checked = _recalled(said, asked) if cache and live is None else _checked(said.project(), asked, live)
+            report = checked.report if write_baseline else _narrowed(said, checked, baseline, paths or [])
+            checked, fixed = replace(checked, report=report), ""
+    file = _baseline_file(said, checked, baseline)
     if write_baseline:
-        return _write_baseline(file, report, said)
+        return _write_baseline(file, checked.report, said)
     if statistics:
-        _count(report, style)
+        lint_shown.count(checked.report, style)
     else:
-        _draw(report, project, style, fails_at)
-    said.say(_summary(report, file, done, unsafe=unsafe_fixes))
-    return 1 if report.fails(fails_at) else 0
+        lint_shown.draw(checked.report, checked.texts, checked.root, style, fails_at)
+    said.say(lint_shown.summary(checked.report, file, fixed))
+    return 1 if checked.report.fails(fails_at) else 0
+
+
+def _live(said: Invocation, state: str, *, wanted: bool) -> Live | None:
+    """What the store or its export says, where that is asked for: only then anything of SQL is loaded."""
+    if not wanted:
+        return None
+    from flowctl.cli import live
+
+    return live.from_state(said, state) if state else live.from_store(said)
+
+
+def _recalled(said: Invocation, asked: Asked) -> Checked:
+    """The last report where nothing has changed since; else a new one, which is kept."""
+    from flowctl.lint.cache import Cache, WatchedFiles
+    from flowctl.project.origins import DiskFiles
+
+    root = said.root()
+    cache = Cache(root, {**asdict(asked), "environment": said.environment})
+    recalled = cache.recall()
+    if recalled is not None:
+        return Checked(root=root, report=recalled.report, texts=recalled.texts, baseline=recalled.baseline)
+    from flowctl.project.load import load_from
+
+    watched = WatchedFiles(disk=DiskFiles(root))
+    project = load_from(watched, root, environment=said.environment)
+    checked = _checked(project, asked, None)
+    if project.settings.lint.cache:
+        cache.remember(watched, checked.report, checked.baseline)
+    return checked
+
+
+def _checked(project: Project, asked: Asked, live: Live | None) -> Checked:
+    from flowctl.lint.linter import lint
+
+    report = lint(project, select=asked.select, ignore=asked.ignore, profile=asked.profile, live=live)
+    return _judged(project, report)
+
+
+def _judged(project: Project, report: Report) -> Checked:
+    texts = {**project.bodies, **project.sources}
+    return Checked(root=project.root, report=report, texts=texts, baseline=project.settings.lint.baseline)
 
 
 @contextmanager
@@ -154,133 +223,38 @@ def _split(names: list[str] | None) -> list[str]:
     return [name.strip() for said in names or [] for name in said.split(",") if name.strip()]
 
 
-def _draw(report: Report, project: Project, style: Format, fails_at: Severity) -> None:
-    match style:
-        case "json":
-            findings = [render.as_data(problem) for problem in report.findings]
-            render.document("lint", {"findings": findings, "summary": _counts(report)})
-        case "github":
-            from flowctl.lint.formats import github
-
-            if report.findings:
-                print(github.render(report, _folder(project.root)))
-        case "sarif":
-            from flowctl.lint.formats import sarif
-
-            print(sarif.render(report, _folder(project.root)))
-        case "junit":
-            from flowctl.lint.formats import junit
-
-            print(junit.render(report, _folder(project.root), fails_at))
-        case "full":
-            render.problems(report.findings, {**project.bodies, **project.sources}, "text")
-        case "concise":
-            render.problems(report.findings, project.sources, "concise")
-
-
-def _counts(report: Report) -> dict[str, Any]:
-    return {
-        "files": report.files,
-        "workflows": report.workflows,
-        "rules": report.rules,
-        "errors": report.count("error"),
-        "warnings": report.count("warning"),
-        "infos": report.count("info"),
-        "silenced": report.silenced,
-        "known": report.known,
-    }
-
-
-def _count(report: Report, style: Format) -> None:
-    """How often each rule found something, the most frequent first."""
-    from collections import Counter
-
-    counted = Counter((problem.code, problem.slug) for problem in report.findings)
-    fixable = Counter(problem.code for problem in report.findings if problem.fix)
-    if style == "json":
-        rows = [
-            {"code": code, "slug": slug, "count": count, "fixable": fixable[code]}
-            for (code, slug), count in counted.most_common()
-        ]
-        render.document("lint-statistics", {"rules": rows, "summary": _counts(report)})
-    elif counted:
-        rows_shown = [(count, code, slug, fixable[code] or None) for (code, slug), count in counted.most_common()]
-        render.table(("count", "code", "rule", "fixable"), rows_shown, right=("count", "fixable"))
-
-
-def _would_fix(done: Mended, *, unsafe: bool) -> str:
-    if not done.texts:
-        return f"nothing to fix{_left(done.report, unsafe=unsafe)}"
-    said = f"would fix {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
-    return f"{said}{_left(done.report, unsafe=unsafe)}; nothing was written"
-
-
-def _left(report: Report, *, unsafe: bool) -> str:
-    """What could be mended besides, and how."""
-    from flowctl.lint.fixing import fixable
-
-    count = fixable(report.findings, safe=False)
-    return f"; {count} more with --unsafe-fixes" if count and not unsafe else ""
-
-
-def _summary(report: Report, file: Path, done: Mended | None, *, unsafe: bool) -> str:
-    found = [render.plural(count, word) for word in ("error", "warning", "info") if (count := report.count(word))]
-    verdict = ", ".join(found) or "nothing found"
-    if report.silenced:
-        verdict += f"; {report.silenced} silenced by comments"
-    if report.known:
-        verdict += f"; {report.known} known from {file.name}"
-    if report.gone:
-        verdict += f"; {render.plural(report.gone, 'finding')} of {file.name} gone: write it anew"
-    if done:
-        verdict += f"; fixed {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
-        verdict += _left(report, unsafe=unsafe)
-    elif any(problem.fix for problem in report.findings):
-        verdict += _fixable(report)
-    looked = [
-        render.plural(report.files, "file"),
-        render.plural(report.workflows, "workflow"),
-        render.plural(report.rules, "rule"),
-    ]
-    return f"checked {looked[0]}, {looked[1]}, {looked[2]}: {verdict}"
-
-
-def _fixable(report: Report) -> str:
-    from flowctl.lint.fixing import fixable
-
-    safe, unsafe = (fixable(report.findings, safe=is_safe) for is_safe in (True, False))
-    told = [f"{safe} fixable with --fix"] if safe else []
-    told += [f"{unsafe} {'more ' if safe else 'fixable '}with --unsafe-fixes"] if unsafe else []
-    return f"; {', '.join(told)}"
-
-
-def _below(report: Report, project: Project, wanted: list[str]) -> Report:
-    """The findings in the files and folders wanted.
+def _narrowed(said: Invocation, checked: Checked, baseline: str, paths: list[str]) -> Report:
+    """What is new against the baseline, in the files and folders wanted.
 
     Raises:
-        UsageFailure: there is nothing to check at all, or not there.
+        UsageFailure: there is nothing to check at all, or not there; the baseline cannot be read.
     """
     from flowctl.project.find import SETTINGS_FILE
+
+    file = _baseline_file(said, checked, baseline)
+    known = _read_baseline(file, is_asked_for=bool(baseline or checked.baseline))
+    report = checked.report if known is None else checked.report.without(known)
+    wanted = [said.inside(path) for path in paths]
 
     def is_wanted(path: str) -> bool:
         return any(folder in (".", path) or path.startswith(f"{folder}/") for folder in wanted)
 
     places = {problem.place.path for problem in report.findings}
-    if not report.findings and not set(project.sources) - {SETTINGS_FILE}:
-        message = f"nothing to check: {project.root} holds no .yaml file beside {SETTINGS_FILE}"
+    if not report.findings and not any(path.endswith(".yaml") for path in checked.texts if path != SETTINGS_FILE):
+        message = f"nothing to check: {checked.root} holds no .yaml file beside {SETTINGS_FILE}"
         raise UsageFailure(message, help="add a workflow, or run it in another folder")
     if not wanted:
         return report
-    if not any(is_wanted(path) for path in {*project.sources, *project.bodies, *places}):
+    if not any(is_wanted(path) for path in {*checked.texts, *places}):
         message = f"nothing to check in {', '.join(wanted)}: the project reads no file there"
         raise UsageFailure(message, help="flowctl reads .yaml files that `exclude:` does not leave out")
     return replace(report, findings=tuple(problem for problem in report.findings if is_wanted(problem.place.path)))
 
 
-def _baseline_file(project: Project, said: Invocation, given: str) -> Path:
+def _baseline_file(said: Invocation, checked: Checked, given: str) -> Path:
     from flowctl.lint.baseline import FILE_NAME
 
-    return said.directory / given if given else project.root / (project.settings.lint.baseline or FILE_NAME)
+    return said.directory / given if given else checked.root / (checked.baseline or FILE_NAME)
 
 
 def _read_baseline(file: Path, *, is_asked_for: bool) -> Counter[Key] | None:
@@ -290,20 +264,13 @@ def _read_baseline(file: Path, *, is_asked_for: bool) -> Counter[Key] | None:
 
 
 def _write_baseline(file: Path, report: Report, said: Invocation) -> int:
+    from flowctl.cli.render import plural
     from flowctl.lint import baseline
     from flowctl.lint.rules import READING
 
     count = baseline.write(file, report.findings)
-    said.say(f"wrote {render.plural(count, 'finding')} to {file}; they are not shown again")
+    said.say(f"wrote {plural(count, 'finding')} to {file}; they are not shown again")
     faults = sum(problem.code in READING and problem.severity == "error" for problem in report.findings)
     if faults:
-        said.say(
-            f"{render.plural(faults, 'fault')} of the files cannot be taken as given: `flowctl validate` shows them"
-        )
+        said.say(f"{plural(faults, 'fault')} of the files cannot be taken as given: `flowctl validate` shows them")
     return 1 if faults else 0
-
-
-def _folder(root: Path) -> str:
-    """The project's folder as GitHub counts it: from the repository's, else from the current one."""
-    base = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
-    return root.relative_to(base).as_posix() if root.is_relative_to(base) and root != base else ""

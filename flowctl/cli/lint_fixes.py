@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flowctl.cli.invocation import Invocation
     from flowctl.lint.fixing import Mended
-    from flowctl.lint.linter import Report
+    from flowctl.lint.report import Report
     from flowctl.project.project import Project
 
 _BOM = b"\xef\xbb\xbf"
@@ -59,7 +59,29 @@ def _write_file(path: Path, text: str) -> None:
         raise
 
 
-def print_diff(before: Project, done: Mended) -> None:
+def told(done: Mended, *, unsafe: bool) -> str:
+    """What was mended, and what could be besides, for the line that sums up."""
+    said = f"; fixed {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
+    return f"{said}{_left(done, unsafe=unsafe)}"
+
+
+def show(said: Invocation, before: Project, done: Mended, *, unsafe: bool) -> int:
+    """Print the edits as a diff; the exit status is 1 where there are any."""
+    _print_diff(before, done)
+    if done.texts:
+        would = f"would fix {render.plural(len(done.fixed), 'finding')} in {render.plural(len(done.texts), 'file')}"
+        said.say(f"{would}{_left(done, unsafe=unsafe)}; nothing was written")
+    else:
+        said.say(f"nothing to fix{_left(done, unsafe=unsafe)}")
+    return 1 if done.texts else 0
+
+
+def _left(done: Mended, *, unsafe: bool) -> str:
+    count = done.report.fixable(safe=False)
+    return f"; {count} more with --unsafe-fixes" if count and not unsafe else ""
+
+
+def _print_diff(before: Project, done: Mended) -> None:
     """The edits as a unified diff, which `git apply` and `patch -p1` take."""
     import difflib
 

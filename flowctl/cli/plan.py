@@ -90,7 +90,8 @@ def draw(found: Plan, worst: Sequence[WorstChange], style: Format) -> None:
 def worst_of(store: Store, project: Project, environment: str) -> list[WorstChange]:
     """How the worst-case pressure changes from the newest release to a project."""
     from flowctl.lint.worst import worst_changes
-    from flowctl.project.load import TextFiles, load_from
+    from flowctl.project.load import load_from
+    from flowctl.project.origins import TextFiles
     from flowctl.report.releases import newest
 
     release = newest(store)

@@ -12,7 +12,8 @@ from flowctl.engine.apply import apply
 from flowctl.engine.plan import Plan, SegmentChange, WorkflowChange, plan
 from flowctl.failure import UsageFailure
 from flowctl.program.compiling import compile_program
-from flowctl.project.load import TextFiles, load_from
+from flowctl.project.load import load_from
+from flowctl.project.origins import TextFiles
 from flowctl.store.database import open_store, transaction
 
 if TYPE_CHECKING:

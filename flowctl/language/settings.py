@@ -290,6 +290,7 @@ class Lint(Model):
     max: dict[str, StrictInt] = {}
     options: dict[str, Any] = {}
     baseline: str | None = None
+    cache: StrictBool = True  # keep what was found in .flowctl_cache, and show it again until a file changes
 
 
 class Environment(Model):

@@ -77,7 +77,7 @@ def leave_out(problems: Iterable[Problem], known: Counter[Key]) -> tuple[list[Pr
     left = known.copy()
     new: list[Problem] = []
     for problem in problems:
-        if left[key(problem)] > 0:
+        if problem.code not in READING and left[key(problem)] > 0:
             left[key(problem)] -= 1
         else:
             new.append(problem)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from flowctl.language.problem import Edit, Problem
-    from flowctl.lint.linter import Report
+    from flowctl.lint.report import Report
     from flowctl.project.project import Project
 
 ROUNDS_MAX = 500  # a fix that brings about what it mends would go on for ever
@@ -59,11 +59,6 @@ def mend(
             continue
         mended = Mended(report=judge(after), project=after, texts=texts, fixed=[*mended.fixed, *chosen])
     return mended
-
-
-def fixable(problems: Iterable[Problem], *, safe: bool) -> int:
-    """How many problems have a fix of that kind."""
-    return sum(problem.fix is not None and problem.fix.safe == safe for problem in problems)
 
 
 def _key(problem: Problem) -> tuple[str, str, str]:

@@ -6,44 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from flowctl.failure import UsageFailure
-from flowctl.lint import baseline as baselines
 from flowctl.lint.context import Context
+from flowctl.lint.report import RANK, Report
 from flowctl.lint.rules import READING, SLUGS, Rule, codes, load, worst
 from flowctl.lint.suppressions import Suppressions
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flowctl.language.problem import Problem, Severity
     from flowctl.language.settings import Lint
+    from flowctl.lint.live import Live
     from flowctl.project.project import Project
 
 Profile = Literal["minimal", "standard", "strict"]
-RANK: dict[Severity, int] = {"info": 0, "warning": 1, "error": 2}
 _LEAST: dict[Profile, Severity] = {"minimal": "error", "standard": "warning", "strict": "info"}
 _LAST = "YML008"  # judges the suppressions, once all others have run
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What was found, and how much was looked at."""
-
-    findings: tuple[Problem, ...]
-    files: int
-    workflows: int
-    rules: int
-    silenced: int = 0  # by comments
-    known: int = 0  # held by the baseline
-    gone: int = 0  # held by the baseline, and no longer there
-
-    def count(self, severity: Severity) -> int:
-        """How many findings have a severity."""
-        return sum(problem.severity == severity for problem in self.findings)
-
-    def fails(self, at: Severity) -> bool:
-        """Whether any finding is at or above a severity."""
-        return any(RANK[problem.severity] >= RANK[at] for problem in self.findings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +51,16 @@ def lint(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     profile: Profile | None = None,
-    baseline: Counter[baselines.Key] | None = None,
+    live: Live | None = None,
 ) -> Report:
-    """Judge a project. `select`, `ignore` and `profile` stand above what flowctl.yaml says.
+    """Judge a project. `select`, `ignore` and `profile` stand above what flowctl.yaml says; `live` is what a store says.
 
     Raises:
         UsageFailure: a rule, threshold or profile is named that does not exist.
     """
     selection = choose(project.settings.lint, select=select, ignore=ignore, profile=profile)
     suppressions = Suppressions(project.sources)
-    context = Context(project, suppressions)
+    context = Context(project, suppressions, live)
     context.maxima  # noqa: B018 - an unknown threshold is told before anything runs
     asked = [rule for rule in selection.rules if rule.CODE != _LAST]
     found = [problem for rule in asked for problem in selection.rank(rule.check(context))]
@@ -92,16 +70,15 @@ def lint(
     heard += [
         problem for rule in selection.rules if rule.CODE == _LAST for problem in selection.rank(rule.check(context))
     ]
-    new, known, gone = baselines.leave_out(_once(heard), baseline) if baseline is not None else (_once(heard), 0, 0)
-    findings = sorted([*project.problems, *new], key=lambda problem: (problem.place, problem.code, problem.message))
+    findings = sorted(
+        [*project.problems, *_once(heard)], key=lambda problem: (problem.place, problem.code, problem.message)
+    )
     return Report(
         findings=tuple(findings),
         files=len({*project.sources, *(problem.place.path for problem in project.problems)}),
         workflows=len(project.declared.get("workflow", {})),
         rules=len(selection.rules) + len(READING),
         silenced=silenced,
-        known=known,
-        gone=gone,
     )
 
 

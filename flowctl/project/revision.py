@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowctl.failure import UsageFailure
 from flowctl.project.find import SETTINGS_FILE, is_excluded
-from flowctl.project.load import BODY_BYTES_MAX, TextFiles, load_from
+from flowctl.project.load import BODY_BYTES_MAX, load_from
+from flowctl.project.origins import TextFiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from flowctl.cli.main import main
+from flowctl.lint import linter
 from flowctl.lint.rules import READING, SLUGS, load, worst
 
 SCHEMA = json.loads((Path(__file__).parent / "report.schema.json").read_text(encoding="utf-8"))
@@ -384,3 +385,115 @@ def test_lint_imports_no_sql_no_http_and_no_more_than_it_needs(clean):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["0 []"]
+
+
+# ---------------------------------------------------------------------------------------------------------------- the cache
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """How often the rules were asked."""
+    calls = []
+    true = linter.lint
+    monkeypatch.setattr(linter, "lint", lambda *args, **options: calls.append(1) or true(*args, **options))
+    return calls
+
+
+def test_what_has_not_changed_is_not_judged_again_and_told_the_same(erring, judged, capsys):
+    assert run(erring) == 1
+    first = capsys.readouterr()
+    assert run(erring) == 1
+    assert capsys.readouterr() == first
+    assert len(judged) == 1
+    assert run(erring, "--format", "json") == 1
+    assert run(erring, "--no-cache") == 1
+    assert len(judged) == 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "bad.yaml").write_text((root / "bad.yaml").read_text() + "# more\n"),
+        lambda root: (root / "flowctl.yaml").write_text((root / "flowctl.yaml").read_text() + "# more\n"),
+        lambda root: (root / "new.yaml").write_text("segment: fresh\nmatch: {field: country, is: FR}\n"),
+        lambda root: (root / "bad.yaml").unlink(),
+        lambda root: (root / "body.md").write_text("Hello\n"),
+    ],
+)
+def test_any_change_of_a_file_is_seen(erring, change, judged, capsys):
+    (erring / "more.yaml").write_text("message: more\nemail: {subject: Hello, file: body.md}\n")
+    run(erring)
+    run(erring)
+    assert len(judged) == 1
+    change(erring)
+    run(erring)
+    assert len(judged) == 2
+    capsys.readouterr()
+
+
+def test_another_day_another_commit_or_another_question_is_judged_anew(erring, judged, monkeypatch, capsys):
+    monkeypatch.setenv("FLOWCTL_NOW", "2026-11-22T09:00:00Z")
+    git = ["git", "-C", str(erring), "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for _ in range(2):
+        run(erring)
+    assert len(judged) == 1
+    monkeypatch.setenv("FLOWCTL_NOW", "2026-11-23T09:00:00Z")
+    run(erring)
+    assert len(judged) == 2
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    run(erring)
+    assert len(judged) == 3
+    run(erring, "--select", "FLO003")
+    assert len(judged) == 4
+    capsys.readouterr()
+
+
+def test_a_cache_that_is_broken_or_cannot_be_written_does_no_harm(erring, judged, capsys):
+    run(erring)
+    for file in (erring / ".flowctl_cache").glob("lint-*"):
+        file.write_text('{"moment": []')
+    assert run(erring) == 1
+    for file in (erring / ".flowctl_cache").iterdir():
+        file.unlink()
+    (erring / ".flowctl_cache").rmdir()
+    (erring / ".flowctl_cache").write_text("in the way")
+    assert run(erring) == 1
+    assert len(judged) == 3
+    capsys.readouterr()
+
+
+def test_the_project_can_do_without(erring, judged, capsys):
+    settings = erring / "flowctl.yaml"
+    settings.write_text(f"{settings.read_text()}lint: {{cache: false}}\n")
+    run(erring)
+    run(erring)
+    assert len(judged) == 2
+    assert not (erring / ".flowctl_cache").exists()
+    capsys.readouterr()
+
+
+def test_fixes_are_kept_with_their_findings(dangling_fix, capsys):
+    run(dangling_fix, "--format", "json")
+    first = capsys.readouterr().out
+    run(dangling_fix, "--format", "json")
+    assert capsys.readouterr().out == first
+    assert '"edits"' in first
+
+
+@pytest.fixture
+def dangling_fix(tmp_path):
+    """A project with a finding that has a fix."""
+    return cases.write(cases.CASES / "FLO002" / "bad.yaml", tmp_path)
+
+
+def test_statistics_count_by_rule(erring, capsys):
+    assert run(erring, "--statistics") == 1
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["count", "code", "rule", "fixable"]
+    assert [int(row[0]) for row in rows[1:]] == sorted((int(row[0]) for row in rows[1:]), reverse=True)
+    assert ["2", "FLO003", "wait-without-timeout", ""] in rows
+    assert run(erring, "--statistics", "--format", "json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert {"code": "FLO003", "slug": "wait-without-timeout", "count": 2, "fixable": 0} in said["rules"]

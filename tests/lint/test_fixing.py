@@ -17,7 +17,7 @@ from flowctl.language.problem import Edit, Fix, Problem
 from flowctl.language.source import parse_text
 from flowctl.lint.edits import key_added, key_deleted, step_added, step_deleted
 from flowctl.lint.fixing import mend
-from flowctl.lint.linter import Report
+from flowctl.lint.report import Report
 from flowctl.project.load import load, load_edited
 
 

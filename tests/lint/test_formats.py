@@ -14,7 +14,7 @@ import xmlschema
 from flowctl.cli.main import main
 from flowctl.language.problem import Place, Problem
 from flowctl.lint.formats import junit
-from flowctl.lint.linter import Report
+from flowctl.lint.report import Report
 from flowctl.lint.rules import SLUGS
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flowctl.language.problem import Problem, Severity
-    from flowctl.lint.linter import Report
+    from flowctl.lint.report import Report
 
 _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
 

@@ -10,13 +10,13 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from flowctl.lint.linter import RANK
+from flowctl.lint.report import RANK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowctl.language.problem import Problem, Severity
-    from flowctl.lint.linter import Report
+    from flowctl.lint.report import Report
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 cannot say
 

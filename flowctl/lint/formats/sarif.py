@@ -17,7 +17,7 @@ from flowctl.lint.rules import SLUGS, load, page, title
 
 if TYPE_CHECKING:
     from flowctl.language.problem import Edit, Place, Problem, Severity
-    from flowctl.lint.linter import Report
+    from flowctl.lint.report import Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
