@@ -23,7 +23,7 @@ from flowctl import __version__, clock
 from flowctl.channels.channel import FENCED, Letter, Receipt, one_line
 from flowctl.channels.pace import Pace
 from flowctl.channels.wire import Answer, NoAddress, Wire, dial, is_public, origin, request_bytes, split
-from flowctl.language.sms import segments
+from flowctl.language.sms import segments, sender_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,6 +129,8 @@ class HttpConnection:
             request = self._requests.of(letter)
         except _CannotSay as fault:
             return Receipt(outcome="failed", reply=self._clean(str(fault)), phase="open")
+        except _WrongSender as fault:
+            return Receipt(outcome="retry", reply=self._clean(str(fault)), phase="open", scope="sender")
         except NoAddress as fault:
             return Receipt(outcome="retry", reply=self._clean(str(fault)), phase="open", scope="provider")
         unreached = self._connect(request)
@@ -223,6 +225,10 @@ class _CannotSay(ValueError):
     """A message that no request can be made of."""
 
 
+class _WrongSender(ValueError):
+    """Nobody can send under this name: no fault of a message, so that none is lost for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
@@ -243,6 +249,7 @@ class _Requests:
 
         Raises:
             _CannotSay: the message is not of a kind that the provider takes, or cannot be written.
+            _WrongSender: no SMS can come from its sender.
             NoAddress: the provider's address is none.
         """
         names = self._names(letter)
@@ -276,13 +283,17 @@ class _Requests:
         if letter.channel in _PHONE_CHANNELS and not _E164.fullmatch(letter.recipient):
             message = f"{letter.recipient!r} is no phone number in E.164, such as +33612345678"
             raise _CannotSay(message)
+        sender = self._settings.sender or letter.sender
+        if letter.channel == "sms" and sender and (fault := sender_fault(sender)):
+            message = f"{sender!r} cannot send an SMS: {fault}"
+            raise _WrongSender(message)
         text = str(payload.get("text") or "")
         parameters = payload.get("parameters")
         names: dict[str, Any] = {
             **payload,
             "recipient": letter.recipient,
             "recipient.digits": letter.recipient.removeprefix("+"),
-            "sender": self._settings.sender or letter.sender or None,
+            "sender": sender or None,
             "key": letter.key,
             "channel": letter.channel,
             "purpose": "marketing" if letter.marketing else "transactional",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowctl.channels.channel import Channel
+    from flowctl.channels.inbox import Shelf
     from flowctl.engine.dkim import Signers
     from flowctl.engine.runtime import Runtime
 
@@ -24,17 +25,18 @@ _PATHS = ("path", "ca")
 _PRIVATE = 0o077  # bits of a mode that let others in
 
 
-def channel_maker(runtime: Runtime, base: Path) -> Channels:
-    """The channels by name, each made once. Relative paths in settings count from `base`."""
-    return Channels(runtime, base)
+def channel_maker(runtime: Runtime, base: Path, shelf: Shelf | None = None) -> Channels:
+    """The channels by name, each made once. Relative paths in settings count from `base`; `shelf` is what an inbox delivers to."""
+    return Channels(runtime, base, shelf)
 
 
 class Channels:
     """The channels of a release, and who signs what leaves by e-mail."""
 
-    def __init__(self, runtime: Runtime, base: Path) -> None:
+    def __init__(self, runtime: Runtime, base: Path, shelf: Shelf | None = None) -> None:
         self._runtime = runtime
         self._base = base
+        self._shelf = shelf
         self._made: dict[str, Channel] = {}
 
     def __call__(self, name: str) -> Channel:
@@ -48,23 +50,28 @@ class Channels:
             if settings is None:
                 message = f"the release has no channel {name}"
                 raise Failure(message, help=f"declare `channels: {name}:` in flowctl.yaml and apply it")
-            # A key is read before anything is signed with it: not every contact's message fails for it, but the channel.
-            if name == "email" and self.signers is not None:
-                self.signers.load()
+            if name == "email":
+                _ = self.signers  # where a key cannot be read, that is the channel's failure and no message's
             said = resolved({key: value for key, value in settings.items() if key != "dkim"}, os.environ)
             paths = {key: str(self._base / said[key]) for key in _PATHS if said.get(key)}
+            if said["adapter"] == "inbox" and self._shelf is not None:
+                said = {**said, "store": self._shelf}
             self._made[name] = make_channel(name, {**said, **paths})
         return self._made[name]
 
     @functools.cached_property
     def signers(self) -> Signers | None:
-        """Who signs for which sender; None where nobody does."""
+        """Who signs for which sender; None where nobody does.
+
+        Raises:
+            Failure: a key is missing, unreadable, or none.
+        """
         said = self._runtime.said
         if not (said.get("dkim") or said["channels"].get("email", {}).get("dkim")):
             return None
-        from flowctl.engine.dkim import Signers  # noqa: PLC0415 - only where mail is signed
+        from flowctl.engine.dkim import signers_of  # noqa: PLC0415 - only where mail is signed
 
-        return Signers(self._runtime, self._base)
+        return signers_of(self._runtime, self._base)
 
 
 def resolved(said: Any, environ: Mapping[str, str]) -> Any:

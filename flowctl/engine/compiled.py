@@ -273,6 +273,7 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
     return {
         **snapshot,
         "experiment": experiment(snapshot, scope.channels) if snapshot else None,
+        "attaches": any(part.email and part.email.attach for part in (message, *message.variants.values())),
         "id": scope.messages[message.name],
         "topic": message.topic,
         "once_ms": None

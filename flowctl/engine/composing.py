@@ -20,7 +20,7 @@ from flowctl.engine.attachments import BadAttachment, parts
 from flowctl.engine.bodies import squeezed, text_of
 from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
-from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
+from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render_parts
 from flowctl.engine.templates import pick
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Composer:
         variant: str | None,
     ) -> Letter:
         address = wire_address(recipient)
-        sender = wire_address(written["sender"]["address"])
+        sender = _sender_address(written["sender"]["address"])
         language = variables["contact"].get("language")
         body = _spoken(written["bodies"], language, message)
         html, text = _html_and_text(body, variables)
@@ -164,12 +164,14 @@ class Composer:
         if marketing:
             headers.append(("List-Unsubscribe", f"<{variables['unsubscribe_url']}>"))
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
-            headers.append(("Feedback-ID", _feedback_id(message, variant)))
-        text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
-        encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
+            said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
+            headers.append(("Feedback-ID", _feedback_id(*said)))
+        (text_body, text_encoding), (html_body, html_encoding) = mime.body([text]), mime.body(html)
         attached = parts(written["attach"], variables["data"], self._files) if written.get("attach") else []
-        skeleton = self._skeleton(written["sender"], sender, encodings, marketing=marketing, mixed=bool(attached))
-        payload = skeleton.filled(mime.header_lines(headers), text_bytes, html_bytes, attached)
+        skeleton = self._skeleton(
+            written["sender"], sender, (text_encoding, html_encoding), marketing=marketing, mixed=bool(attached)
+        )
+        payload = skeleton.filled(mime.header_lines(headers), text_body, html_body, attached)
         signer = self._signers.of(written["sender"]["address"]) if self._signers else None
         if signer is not None:
             payload = signer.signed(payload, at=now)
@@ -235,13 +237,15 @@ def _short(
 ) -> Letter:
     """What is no e-mail: its texts, rendered."""
     language = variables["contact"].get("language")
-    payload = {
+    payload: dict[str, Any] = {
         name: _rendered(_spoken(texts, language, message), variables, html=False)
         for name, texts in written["fields"].items()
     }
+    if written.get("parameters"):
+        payload["parameters"] = [_rendered(text, variables, html=False) for text in written["parameters"]]
     if written.get("bodies"):
         html, text = _html_and_text(_spoken(written["bodies"], language, message), variables)
-        payload = {"text": text.rstrip("\n"), **payload, "html": html}
+        payload = {"text": text.rstrip("\n"), **payload, "html": "".join(html)}
     sender = written["sender"]["address"] or written["sender"]["name"]
     marketing = message["purpose"] == "marketing"
     return Letter(
@@ -255,24 +259,30 @@ def _short(
     )
 
 
-def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[str, str]:
-    """A body rendered, its style sheet inlined, and its text."""
-    html = _rendered(body["html"], variables, html=True)
-    text = text_of(html) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
-    return (_css_inlined(html) if body["inline_css"] else html), text
+def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[list[str], str]:
+    """A body rendered, in pieces, its style sheet inlined; and its text."""
+    html = _rendered_parts(body["html"], variables, html=True)
+    whole = "".join(html) if body["text"] is None or body["inline_css"] else ""
+    text = text_of(whole) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
+    return ([_css_inlined(whole)] if body["inline_css"] else html), text
 
 
-def _feedback_id(message: Mapping[str, Any], variant: str | None) -> str:
+@functools.lru_cache(maxsize=64)
+def _sender_address(address: str) -> str:
+    return wire_address(address)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _feedback_id(*names: str) -> str:
     """`message:variant:topic:sender`, by which Gmail's Postmaster Tools tell campaigns apart; nobody's own data.
 
     https://support.google.com/a/answer/6254652: up to three names, then one of the sender's own of 5 to 15 characters.
     """
-    said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
-    return ":".join(_UNFIT_IN_FEEDBACK.sub("-", one)[:64] for one in said)
+    return ":".join(_UNFIT_IN_FEEDBACK.sub("-", name)[:64] for name in names)
 
 
 def _spoken(texts: Mapping[str, Any], language: str | None, message: Mapping[str, Any]) -> Any:
-    key = pick(texts, language, message["languages"])
+    key = _picked(tuple(texts), language, tuple(message["languages"]))
     if key is None:
         reason = f"message {message['name']} has no text"
         raise _CannotBuild(reason)
@@ -280,11 +290,20 @@ def _spoken(texts: Mapping[str, Any], language: str | None, message: Mapping[str
 
 
 def _rendered(source: str, variables: dict[str, Any], *, html: bool) -> str:
+    return "".join(_rendered_parts(source, variables, html=html))
+
+
+def _rendered_parts(source: str, variables: dict[str, Any], *, html: bool) -> list[str]:
     """A template filled; what stops it becomes the reason."""
     try:
-        return render(compiled(source, html=html), variables)
+        return render_parts(compiled(source, html=html), variables)
     except Exception as error:  # a template's expressions can raise anything; it fails only its own letter
         raise _CannotBuild(reason_of(error)) from error
+
+
+@functools.lru_cache(maxsize=1_000)
+def _picked(keys: tuple[str, ...], language: str | None, languages: tuple[str, ...]) -> str | None:
+    return pick(dict.fromkeys(keys), language, languages)
 
 
 @functools.cache

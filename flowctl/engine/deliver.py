@@ -108,8 +108,7 @@ class Delivery:
         self._closing: dict[str, int] = {}  # key of what was claimed → when quiet hours begin for it
         self._on_trial: set[str] = set()
         self._unasked = unasked
-        # Only the channels of a release sign: a test's and a simulation's have no keys.
-        self._builder = Builder(store, runtime, getattr(channels, "signers", None))
+        self._builder = Builder(store, runtime, channels)
         self.left = limit
         self.stopped = False
 
@@ -128,6 +127,7 @@ class Delivery:
             for pool in self._pools.values():
                 pool.close()
             self._pools = {}
+            self._builder.close()
             self._record.close()
         return done
 
@@ -212,10 +212,11 @@ class Delivery:
         by_key = {claim.key: claim for claim in claims}
         refused: list[tuple[Claim, str]] = []
         receipts: list[Receipt] = []
-        letters = self._build(claims, refused)
+        inline = getattr(channel, "inline", False)
+        letters = self._build(claims, refused, alone=inline)
         leave = (
             self._inline(channel, letters, by_key)
-            if getattr(channel, "inline", False)
+            if inline
             else self._pooled(name, channel, letters, by_key)
         )
         for attempts in leave:
@@ -316,9 +317,9 @@ class Delivery:
             [(by_key[letter.key].id, packed(letter)) for letter in letters],
         )
 
-    def _build(self, claims: list[Claim], refused: list[tuple[Claim, str]]) -> Iterator[Letter]:
+    def _build(self, claims: list[Claim], refused: list[tuple[Claim, str]], *, alone: bool) -> Iterator[Letter]:
         """Letters one by one, as the connections take them; what cannot be built is put aside with its reason."""
-        for claim, letter in self._builder.letters(claims):
+        for claim, letter in self._builder.letters(claims, alone=alone):
             if self._closed(claim.key):
                 continue  # released with what was not attempted
             if isinstance(letter, Refused):

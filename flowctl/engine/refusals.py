@@ -1,46 +1,20 @@
-"""What a project says that the engine does not run yet: refused by `apply` where it stands, never ignored."""
+"""What `apply` refuses though every file is sound: what could not leave as it must."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowctl.channels.registry import ADAPTERS
 from flowctl.language.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowctl.language.model import Model
     from flowctl.project.project import Project
-
-_HELP = "`flowctl validate` knows it and `apply` will take it once the engine runs it; leave it out until then"
 
 
 def refusals(project: Project) -> list[Problem]:
     """All of them, in no order."""
-    return [*_of_settings(project), *_of_messages(project)]
-
-
-def _refused(model: Model, what: str, key: str | None = None) -> Problem:
-    place = model.place_of_key(key) if key else model.place
-    return Problem(code="RUN001", slug="does-not-run-yet", message=f"{what} not run yet", place=place, help=_HELP)
-
-
-def _of_settings(project: Project) -> Iterator[Problem]:
-    settings = project.settings
-    for name, team in settings.teams.items():
-        if team.alert is not None:
-            yield _refused(team, f"team {name}: alerts leave by its `email:`; `alert` does", "alert")
-    for record in settings.records.values():
-        if record.service is not None:
-            yield _refused(record, "pushing records to a `service` does", "service")
-    for name, channel in settings.channels.items():
-        if channel.adapter not in ADAPTERS:
-            known = ", ".join(sorted(ADAPTERS))
-            message = f"channel {name}: there is no adapter `{channel.adapter}` yet; there are {known}"
-            yield Problem(
-                code="RUN001", slug="does-not-run-yet", message=message, place=channel.place_of("adapter"), help=_HELP
-            )
+    return list(_of_messages(project))
 
 
 def _of_messages(project: Project) -> Iterator[Problem]:

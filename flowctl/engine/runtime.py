@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.segments import Probe, SegmentPlan
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from flowctl.engine.segments import SegmentPlan
-
 COMPILER = (
-    1  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
+    2  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
 )
+ALERT = "alert:"  # before a team's name, as the recipient of a notice: the address holds secrets and stays in the environment
 ACTIVE, COMPLETED, EXITED, FAILED, GOAL = range(5)
 READY, CLAIMED, TRANSMITTING, SENT, REFUSED, IN_DOUBT, SKIPPED, CANCELLED = range(8)
 KIND = {
@@ -36,9 +37,10 @@ class Judged:
     """A compiled condition that ends or records something: a goal, an exit, the audience one must stay in."""
 
     sql: str
-    probes: list[dict[str, Any]]
+    probes: tuple[Probe, ...]
     reason: str
     at: str | None = None  # SQL of the time of the fact that made it hold; None: only the state tells
+    asks: str = ""  # the condition as written
     line: int = 0
     state_only: bool = False  # asks fields and segments alone: may hold already at entry
     within_ms: int | None = None
@@ -46,7 +48,13 @@ class Judged:
 
     def to_json(self) -> dict[str, Any]:
         """As stored in a program."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        said = {name: getattr(self, name) for name in self.__slots__}
+        return said | {"probes": [probe.to_json() for probe in self.probes]}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Judged:
+        """The opposite of `to_json`."""
+        return cls(**{**said, "probes": _probes(said["probes"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +71,7 @@ class Version:
     zone: int
     priority: int
     instructions: list[dict[str, Any]]
-    sleepers: list[int]  # positions where new facts can wake somebody
+    sleepers: Mapping[int, tuple[Probe, ...]]  # positions where new facts can wake somebody, and which
     goal: Judged | None
     exits: list[Judged]
     secondary: list[Judged]  # goals that are recorded and end nothing
@@ -83,14 +91,24 @@ class Version:
             zone=said["zone"],
             priority=said["priority"],
             instructions=said["instructions"],
-            sleepers=[pc for pc, instruction in enumerate(said["instructions"]) if instruction.get("probes")],
-            goal=Judged(**said["goal"]) if said["goal"] else None,
-            exits=[Judged(**judged) for judged in said["exits"]],
-            secondary=[Judged(**judged) for judged in said["secondary"]],
+            sleepers={
+                # Who waits was there before.
+                pc: tuple(probe for probe in _probes(instruction["probes"]) if probe.kind != "created")
+                for pc, instruction in enumerate(said["instructions"])
+                if instruction.get("probes")
+            },
+            goal=Judged.from_json(said["goal"]) if said["goal"] else None,
+            exits=[Judged.from_json(judged) for judged in said["exits"]],
+            secondary=[Judged.from_json(judged) for judged in said["secondary"]],
             on_goal=said["on_goal"],
             steps=said["steps"],
             marked=frozenset(said["marked"]),
         )
+
+    @property
+    def judged(self) -> list[Judged]:
+        """All that ends or records something; secondary goals first, as what ends the journey may be one, too."""
+        return [*self.secondary, *([self.goal] if self.goal else []), *self.exits]
 
     def heads_around(self, pc: int) -> list[int]:
         """The heads of the repeats that a position stands in; a repeat lies between its head and its `again`."""
@@ -110,6 +128,8 @@ class Entrance:
     triggers: list[dict[str, Any]]
     audience: str | None  # over `c` and `w`
     audience_alone: str | None  # over `c` alone, for triggers that ask everybody
+    audience_seen: str  # what it looks at: SQL of the arguments of a json_object
+    audience_asks: str  # as written
     after_ms: int | None  # None: never again
     since_exit: bool
     while_active: str
@@ -144,16 +164,10 @@ class Runtime:
     commit: str
     said: dict[str, Any]
     entrances: list[Entrance]
+    segments: tuple[SegmentPlan, ...]
     states: dict[str, tuple[str, bool]]  # workflow → (state, paused by hand)
     versions: Versions = field(repr=False)
     experiment: Experiment | None = None
-
-    @property
-    def segments(self) -> list[SegmentPlan]:
-        """Compiled segments in topological order."""
-        from flowctl.engine.segments import SegmentPlan  # noqa: PLC0415 - not needed by commands that only read
-
-        return [SegmentPlan.from_json(plan) for plan in self.said["segments"]]
 
     def runs(self, workflow: str) -> bool:
         """Whether steps of a workflow are executed: neither paused nor a draft."""
@@ -192,6 +206,10 @@ class Versions:
         return [self[version_id] for (version_id,) in rows]
 
 
+def _probes(said: list[dict[str, Any]]) -> tuple[Probe, ...]:
+    return tuple(Probe.from_json(probe) for probe in said)
+
+
 def load(connection: sqlite3.Connection) -> Runtime | None:
     """The newest release, or None where nothing was applied yet."""
     row = connection.execute('SELECT id, "commit", runtime FROM releases ORDER BY id DESC LIMIT 1').fetchone()
@@ -207,6 +225,7 @@ def load(connection: sqlite3.Connection) -> Runtime | None:
         commit=row[1],
         said=said,
         entrances=[Entrance(**entrance) for entrance in said["entrances"]],
+        segments=tuple(map(SegmentPlan.from_json, said["segments"])),
         states={workflow: (state, bool(by_hand)) for workflow, state, by_hand in states},
         versions=Versions(connection),
     )

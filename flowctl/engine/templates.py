@@ -177,7 +177,11 @@ class _Preparation:
                 fields[name] = {ANY_LANGUAGE: said} if isinstance(said, str) else dict(said)
                 for text in fields[name].values():
                     self._names(text, variant.place_of(name))
-        return {"sender": sender, "fields": fields, **({"bodies": bodies} if bodies else {})}
+        parameters = getattr(variant, "parameters", None) or []
+        for text in parameters:
+            self._names(text, variant.place_of("parameters"))
+        listed = {"parameters": list(parameters)} if parameters else {}
+        return {"sender": sender, "fields": fields, **listed, **({"bodies": bodies} if bodies else {})}
 
     def _attached(self, variant: EmailVariant) -> Iterator[dict[str, Any]]:
         """Files by name and digest; what `fetch` saves by its path in `data`."""

@@ -11,25 +11,27 @@ from flowctl import crash
 from flowctl.engine.advance import advance
 from flowctl.engine.deliver import Delivery, recover
 from flowctl.engine.enrol import enrol, waiting
-from flowctl.engine.finish import judge_changed, judge_fresh, probes, wake
+from flowctl.engine.finish import judge_changed, judge_fresh, wake
 from flowctl.engine.guards import watch
 from flowctl.engine.horizon import Horizon
 from flowctl.engine.observe import advance_cursors, new_facts, observe
 from flowctl.engine.runtime import COMPILER, load
 from flowctl.engine.scoring import Scoring
+from flowctl.engine.slices import Slice
 from flowctl.engine.triggers import Look
 from flowctl.engine.triggers import kind_of as trigger_kind
 from flowctl.failure import Failure
 from flowctl.store.database import transaction
 from flowctl.store.locking import exclusive
+from flowctl.store.sending import SendingRecord
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping
 
     from flowctl.channels.channel import Channel
+    from flowctl.engine.backlog import Backlog
     from flowctl.engine.runtime import Experiment, Runtime
-    from flowctl.engine.segments import Probe
     from flowctl.store.database import Store
 
 FETCH_S = 120.0  # what a tick spends on services; the rest is asked by the next one
@@ -52,6 +54,7 @@ class TickReport:
     ended: int = 0
     sent: int = 0
     notified: int = 0
+    pushed: int = 0  # records that services were told of
     held: int = 0
     skipped: int = 0
     retried: int = 0
@@ -62,6 +65,12 @@ class TickReport:
     clock_behind_ms: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
     guarded: dict[str, str] = field(default_factory=dict)  # workflow → the guard that it exceeded
+    backlog: Backlog | None = None  # marketing that did not leave because far more is due than usual
+    stopped: bool = False  # it was asked to end before everything was done
+
+
+class _Stopped(Exception):
+    """Somebody asked the tick to end; raised between transactions, where a crash would lose nothing either."""
 
 
 def tick(
@@ -73,28 +82,72 @@ def tick(
     clock: Callable[[], int] | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
     experiment: Experiment | None = None,
+    prepared: Prepared | None = None,
     base: Path | None = None,
+    limit: int | None = None,
+    unasked: bool = False,
+    stopped: Callable[[], bool] | None = None,
 ) -> TickReport:
     """Run one batch: everything that is due at `now` (UTC ms; `clock` tells how it goes on while messages leave).
 
+    `prepared` spares loading a release again that cannot have changed. `limit` is how many messages may leave. Without `unasked`, marketing stops where far more is due than usual. When `stopped` says so, the tick ends after the batch in hand, and the next one goes on.
+
     Raises:
         Busy: another tick runs.
+        NotTheNewest: the store is a restored copy that nobody adopted.
         Failure: nothing was applied yet, or a channel cannot be made.
     """
     from flowctl.engine.adapters import channel_maker  # noqa: PLC0415 - only where none are handed in
+    from flowctl.store.inbox import Shelf  # noqa: PLC0415 - the same
 
     with exclusive(store):
-        _recompile(store.connection)
-        runtime = load(store.connection)
-        if runtime is None:
-            message = "nothing was applied to this store yet"
-            raise Failure(message, help="run `flowctl apply` first")
-        if experiment is not None:
-            runtime = replace(runtime, experiment=experiment)
+        SendingRecord(store).check()
+        prepared = prepared or prepare(store, experiment)
         fixed = now if now is not None else 0
         read_clock = clock or (lambda: fixed)
-        made = channel_maker(runtime, base or _folder(store)) if channels is None else channels.__getitem__
-        return _Tick(store, runtime, made, read_clock, slice_ms, on_delivery).run()
+        made: Callable[[str], Channel]
+        if channels is None:
+            made = channel_maker(prepared.runtime, base or _folder(store), Shelf(store.connection, read_clock))
+        else:
+            made = channels.__getitem__
+        wishes = _Wishes(limit=limit, unasked=unasked, stopped=stopped or _never)
+        return _Tick(store, prepared, made, read_clock, slice_ms, on_delivery, wishes).run()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What a tick loads, and what the next one of the same process may go on with while nobody applies, pauses or resumes."""
+
+    runtime: Runtime
+    horizon: Horizon
+
+
+def prepare(store: Store, experiment: Experiment | None = None) -> Prepared:
+    """Load the newest release.
+
+    Raises:
+        Failure: nothing was applied yet.
+    """
+    _recompile(store.connection)
+    runtime = load(store.connection)
+    if runtime is None:
+        message = "nothing was applied to this store yet"
+        raise Failure(message, help="run `flowctl apply` first")
+    runtime = replace(runtime, experiment=experiment)
+    return Prepared(runtime=runtime, horizon=Horizon(store.connection, runtime))
+
+
+@dataclass(kw_only=True)
+class _Wishes:
+    """What the caller asked for; `limit` counts down as messages leave."""
+
+    limit: int | None
+    unasked: bool
+    stopped: Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
 
 
 def _folder(store: Store) -> Path:
@@ -117,24 +170,39 @@ class _Tick:
     def __init__(
         self,
         store: Store,
-        runtime: Runtime,
+        prepared: Prepared,
         channels: Callable[[str], Channel],
         clock: Callable[[], int],
         slice_ms: int,
         on_delivery: Callable[[Delivery], None] | None,
+        wishes: _Wishes,
     ) -> None:
         self._store = store
+        self._wishes = wishes
         self._connection = store.connection
-        self._runtime = runtime
+        self._runtime = prepared.runtime
         self._channels = channels
         self._clock = clock
         self._slice_ms = slice_ms
         self._on_delivery = on_delivery
-        self._segments = runtime.segments
+        self._horizon = prepared.horizon
         self._fetch_until_s = 0.0
         self._report = TickReport(now=clock())
 
     def run(self) -> TickReport:
+        try:
+            self._run()
+        except _Stopped:
+            self._report.stopped = True
+        return self._report
+
+    def _point(self, name: str) -> None:
+        """Between two transactions: where a crash test may kill the process, an order to stop is obeyed."""
+        crash.point(name)
+        if self._wishes.stopped():
+            raise _Stopped
+
+    def _run(self) -> None:
         now = self._clock()
         again, doubtful = recover(self._connection, now)
         self._report.recovered = again + doubtful
@@ -154,7 +222,7 @@ class _Tick:
                 break
             self._slice(max(self._clock(), now))
         self._notify()
-        return self._report
+        self._push()
 
     def _ends(self, last: int, now: int) -> Iterator[int]:
         """Ends of slices: multiples of the slice length, so that a late tick cuts time as ticks on time would; `now` at the end.
@@ -165,20 +233,13 @@ class _Tick:
             first = last // self._slice_ms * self._slice_ms + self._slice_ms
             yield first
             last = first
-        horizon = Horizon(self._connection, self._runtime, self._probes()) if now - last > self._slice_ms else None
-        while horizon is not None:
+        while now - last > self._slice_ms:
             # A slice ends at or after what happens in it.
-            last = -(-horizon.next(last) // self._slice_ms) * self._slice_ms
+            last = -(-self._horizon.next(last) // self._slice_ms) * self._slice_ms
             if last >= now:
                 break
             yield last
         yield now
-
-    def _probes(self) -> Iterator[Probe]:
-        """What judges conditions by time: of segments, goals and exits."""
-        for plan in self._segments:
-            yield from plan.probes
-        yield from probes(self._runtime)
 
     def _slice(self, end: int) -> None:
         """Everything but sending, up to one instant, until nothing more follows from it."""
@@ -195,11 +256,11 @@ class _Tick:
                 first = False
             left -= 1
             entered, consumed = self._enrol(end)
-            advanced = advance(self._connection, self._runtime, end)
+            advanced = advance(self._connection, self._runtime, end, stopped=self._wishes.stopped)
             fetched = self._fetch(end)
             self._report.advanced += advanced.rows
             self._report.failed += advanced.failed
-            crash.point("advanced")
+            self._point("advanced")
             new = advanced.facts > 0 or entered > 0
             if not (new or advanced.rows or fetched or (consumed and waiting(self._connection))):
                 self._finish(end)
@@ -218,25 +279,21 @@ class _Tick:
             facts = new_facts(connection, start, end)
             if facts.statuses:
                 self._report.guarded |= watch(connection, self._runtime, end)
-            transitions_from = _cursor(connection, "transitions")
-            scoring = Scoring(
-                connection=connection, scores=self._runtime.said["scores"], t1=end, transitions_from=transitions_from
-            )
+            self._horizon.renew()
+            slice_ = Slice(connection, facts, self._horizon)
+            scoring = Scoring(slice_=slice_, scores=self._runtime.said["scores"])
             scored = scoring.follow() if facts.any else 0
-            moved = observe(connection, self._segments, start, end)
+            moved = observe(slice_, self._runtime.segments)
             scored += scoring.score() if facts.any or moved else 0
             self._report.transitions += moved
-            self._report.ended += judge_changed(connection, self._runtime, start, end)
-            wake(connection, self._runtime, start, end)
-            (events_to,) = connection.execute("SELECT value FROM fact_cursors WHERE name = 'events'").fetchone()
-            self._collect(
-                Look(connection=connection, t0=start, t1=end, events_to=events_to, transitions_from=transitions_from)
-            )
+            self._report.ended += judge_changed(slice_, self._runtime)
+            wake(slice_, self._runtime)
+            self._collect(Look(slice_=slice_, horizon=self._horizon))
             advance_cursors(connection)
             connection.execute("UPDATE cursors SET value = max(value, ?) WHERE name = 'tick'", (end,))
             if not (facts.more or scored or connection.execute(_UNFINISHED, (end,)).fetchone()[0]):
                 self._finish(end)  # most slices: no transaction of its own
-        crash.point("observed")
+        self._point("observed")
         # What was scored is a change of a field, for the next look at the same instant.
         return facts.more or scored > 0
 
@@ -266,7 +323,7 @@ class _Tick:
             if entered:
                 self._report.ended += judge_fresh(self._connection, self._runtime, after, end)
         self._report.entered += entered
-        crash.point("enrolled")
+        self._point("enrolled")
         return entered, consumed
 
     def _fetch(self, end: int) -> int:
@@ -291,13 +348,31 @@ class _Tick:
         self._report.notified += done.sent
         self._report.refusals |= done.refusals
 
+    def _push(self) -> None:
+        """Tell services of new records."""
+        asked = "SELECT 1 FROM record_pushes WHERE ready_at <= ? LIMIT 1"
+        if self._connection.execute(asked, (self._clock(),)).fetchone() is None:
+            return
+        from flowctl.engine.pushes import push_records  # noqa: PLC0415 - http.client, only where it is used
+
+        done = push_records(self._store, self._runtime, self._clock)
+        self._report.pushed += done.pushed
+        self._report.refusals |= done.refusals or {}
+
     def _deliver(self) -> bool:
         """Send what is ready; returns whether somebody may go on because of it."""
-        delivery = Delivery(self._store, self._runtime, self._channels, self._clock)
+        delivery = Delivery(
+            self._store,
+            self._runtime,
+            self._channels,
+            self._clock,
+            limit=self._wishes.limit,
+            unasked=self._wishes.unasked,
+        )
         if self._on_delivery:
             self._on_delivery(delivery)
         done = delivery.run()
-        crash.point("delivered")
+        self._wishes.limit = delivery.left
         report = self._report
         report.sent += done.sent
         report.held += done.held
@@ -306,6 +381,9 @@ class _Tick:
         report.failed += done.failed
         report.in_doubt += done.in_doubt
         report.refusals |= done.refusals
+        report.backlog = done.backlog or report.backlog
+        report.stopped = delivery.stopped
+        self._point("delivered")
         return done.settled > 0 and not delivery.stopped
 
 

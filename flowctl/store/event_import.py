@@ -8,7 +8,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from flowctl.failure import Failure, UsageFailure
-from flowctl.store import casting, contacts, statuses, surveys
+from flowctl.store import casting, contacts, replies, statuses, surveys
 from flowctl.store.casting import CastError, Kind
 from flowctl.store.database import transaction
 from flowctl.store.events import dedupe, type_id
@@ -230,6 +230,8 @@ class EventImport:
         stored = self._connection.total_changes - before
         if any(batch.name in surveys.EVENTS for batch in batches):
             surveys.record(self._connection, newest)
+        if any(batch.name == replies.EVENT for batch in batches):
+            replies.record(self._connection, newest, now=self._plan.now)
         self.outcome.stored += stored
         self.outcome.known += len(rows) - stored
         if stored < len(rows):

@@ -12,7 +12,7 @@ from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +68,16 @@ def items(
         Item(key=row[0], channel=row[1], message=row[2] or "", at=row[3], seen_at=row[4], content=json.loads(row[5]))
         for row in rows
     ]
+
+
+def settle(connection: sqlite3.Connection, keys: Sequence[str], *, now: int) -> int:
+    """Of messages in doubt, settle those that are in the inbox: they were sent; how many. Inside a write transaction."""
+    rows = connection.execute(
+        "SELECT key FROM inbox WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys),)
+    )
+    sendings = [sending for (key,) in rows.fetchall() if (sending := statuses.by_key(connection, key))]
+    there = [statuses.Status(sending=sending, status=statuses.DELIVERED, at=now) for sending in sendings]
+    return statuses.settle(connection, there, now=now)
 
 
 def seen(connection: sqlite3.Connection, contact_id: int, key: str, *, now: int) -> bool:

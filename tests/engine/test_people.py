@@ -144,10 +144,8 @@ def test_what_a_dead_process_was_transmitting_is_not_sent_again():
 
 def test_apply_refuses_who_cannot_be_told():
     told = workflow("w", steps="- notify: {team: empty}\n  text: Hello")
-    assert "no `email:`" in refusals(told, settings=TEAMS)[0]
+    assert "neither `email:` nor `alert:`" in refusals(told, settings=TEAMS)[0]
     assert "has no `members:`" in refusals(workflow("w", steps="- assign: {team: empty}"), settings=TEAMS)[0]
-    alert = TEAMS.replace("email: sales@example.com", "email: sales@example.com, alert: 'slack://x'")
-    assert "`alert` does not run yet" in refusals(settings=alert)[0]
 
 
 # ----------------------------------------------------------------------------------------------------------------- task

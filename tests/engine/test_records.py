@@ -138,15 +138,11 @@ def test_a_template_whose_result_is_not_of_the_type_fails_its_row():
     assert [state for state, _ in world.states()] == ["completed", "failed"]
 
 
-def test_apply_refuses_templates_that_cannot_run_and_services_of_records():
+def test_apply_refuses_templates_that_cannot_run():
     [unknown] = refusals(workflow("w", steps="- set: {first_name: '{{ kontact.first_name }}'}"))
     assert "`kontact`" in unknown
     [broken] = refusals(workflow("w", steps="- set: {first_name: '{{ contact.first_name'}"))
     assert "template" in broken
-    [service] = refusals(
-        settings=SETTINGS + "records: {deal: {service: crm}}\nservices: {crm: {url: 'https://crm.example'}}\n"
-    )
-    assert "`service`" in service
 
 
 def test_start_hands_over_what_a_template_makes():

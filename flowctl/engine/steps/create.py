@@ -60,6 +60,15 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         kind=said["kind"],
         **batch.here(version, pc),
     )
+    if said["kind"] in batch.runtime.said.get("pushes", {}):
+        batch.execute(
+            "INSERT INTO record_pushes (record_id, contact_id, ready_at) SELECT r.id, r.contact_id, r.at "
+            "FROM work w CROSS JOIN contacts c ON c.id = w.contact_id JOIN records r ON r.contact_id = w.contact_id "
+            f"AND r.kind = :kind AND r.cause = {said['cause']} AND r.enrollment_id = w.eid WHERE {HERE} "
+            "ON CONFLICT (record_id) DO NOTHING",
+            kind=said["kind"],
+            **batch.here(version, pc),
+        )
     batch.note(
         version,
         pc,

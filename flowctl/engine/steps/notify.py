@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.rendering import Templates, fill
+from flowctl.engine.runtime import ALERT
 from flowctl.engine.work import HERE
 from flowctl.language.steps import NotifyStep
 
@@ -24,15 +25,16 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     step = instruction.step
     assert isinstance(step, NotifyStep)  # noqa: S101 - the op says so
     settings, said = compiler.project.settings, step.notify
-    if "email" not in settings.channels:
+    team = settings.teams.get(said.team or "")
+    by_email = said.owner is not None or team is None or team.alert is None
+    if by_email and "email" not in settings.channels:
         compiler.refuse(step, "alerts go by e-mail, and flowctl.yaml declares no `channels: email:`", "notify")
-    if not any(sender.email for sender in settings.senders.values()):
+    if by_email and not any(sender.email for sender in settings.senders.values()):
         compiler.refuse(
             step, "alerts go by e-mail, and no sender of flowctl.yaml has an address to send from", "notify"
         )
-    team = settings.teams.get(said.team or "")
-    if team is not None and not team.email and said.owner is None:
-        compiler.refuse(step, f"team `{said.team}` has no `email:`, and no other kind of alert runs yet", "notify")
+    if team is not None and not (team.email or team.alert) and said.owner is None:
+        compiler.refuse(step, f"team `{said.team}` has neither `email:` nor `alert:`", "notify")
     templates = Templates(compiler=compiler)
     text = templates.text(step, step.text, "text")
     return {"team": said.team, "owner": said.owner is not None, "text": text, "templates": templates.found}
@@ -42,7 +44,13 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     """A row an arrival; where there is no address the row says so and the contact goes on."""
     fill(batch, version, pc, said["templates"])
     teams: dict[str, Any] = batch.runtime.said["teams"]
-    addresses = {member: team["email"] for team in teams.values() if team.get("email") for member in team["members"]}
+    addresses = {
+        member: team.get("email") or f"{ALERT}{name}"
+        for name, team in teams.items()
+        if team.get("email") or team.get("alert")
+        for member in team["members"]
+    }
+    told = teams.get(said["team"], {})
     recipient = f"coalesce({_OWNERS}, :shared)" if said["owner"] else ":shared"
     batch.execute(
         "INSERT INTO notices (contact_id, enrollment_id, version_id, pc, at, team, owner, recipient, text, state, ready_at, settled_at, reply) "
@@ -52,7 +60,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         f"FROM work w CROSS JOIN contacts c ON c.id = w.contact_id WHERE {HERE}) x WHERE true ORDER BY x.eid "
         "ON CONFLICT (enrollment_id, pc, at) DO NOTHING",
         team=said["team"],
-        shared=teams.get(said["team"], {}).get("email"),
+        shared=f"{ALERT}{said['team']}" if told.get("alert") else told.get("email"),
         addresses=json.dumps(addresses),
         **batch.here(version, pc),
     )
