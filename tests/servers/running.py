@@ -87,6 +87,17 @@ def sink(folder: Path):
         stop(server)
 
 
+@contextlib.contextmanager
+def ledger(folder: Path):
+    """A server that writes what it accepts into `ledger` in a folder; see smtp_ledger.py."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = start(HERE / "smtp_ledger.py", folder, str(folder / "ledger"))
+    try:
+        yield server
+    finally:
+        stop(server)
+
+
 @pytest.fixture
 def smtp_server(tmp_path):
     """A function that starts SMTP servers: `server = smtp_server("--drop", "dot")`; all stop with the test."""

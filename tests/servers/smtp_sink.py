@@ -27,6 +27,7 @@ class Sink(asyncio.Protocol):
                 end = data.find(b"\r\n.\r\n")
                 if end < 0:
                     break
+                self.take(data[:end])
                 data, self._text = data[end + 5 :], False
                 self._transport.write(b"250 gone\r\n")
                 continue
@@ -44,6 +45,9 @@ class Sink(asyncio.Protocol):
             else:
                 self._transport.write(b"250 ok\r\n")
         self._rest = data
+
+    def take(self, text: bytes) -> None:
+        """Throw it away, before the reply."""
 
 
 if __name__ == "__main__":
