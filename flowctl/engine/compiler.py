@@ -10,17 +10,14 @@ from flowctl.engine.conditions import probes as condition_probes
 from flowctl.engine.conditions import sql as condition_sql
 from flowctl.engine.conditions import survey, unsupported
 from flowctl.engine.conditions.event import first_at
-from flowctl.engine.conditions.literal import json_path, literal
 from flowctl.engine.conditions.scope import ARRIVAL, Frame, Scope
 from flowctl.engine.conditions.values import operand_of
+from flowctl.engine.seen import seen_pairs
 from flowctl.language.conditions import (
     EventLeaf,
-    FieldLeaf,
     MessageLeaf,
     ReachableLeaf,
     SurveyLeaf,
-    TriggerLeaf,
-    leaves,
 )
 from flowctl.language.problem import Problem
 from flowctl.language.values import From
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowctl.engine.rendering import Templates
+    from flowctl.engine.segments import Probe
     from flowctl.language.conditions import Condition
     from flowctl.language.message import Message
     from flowctl.language.model import Model
@@ -68,25 +66,14 @@ class Compiler:
             self.refuse(model, message)
         return "0" if faults else condition_sql(condition, scope)
 
-    def probes(self, condition: Condition) -> list[dict[str, Any]]:
-        """Who may be judged anew, as JSON."""
-        return (
-            [probe.to_json() for probe in condition_probes(condition, self.scope)]
-            if not unsupported(condition, self.scope)
-            else []
-        )
+    def probes(self, condition: Condition) -> tuple[Probe, ...]:
+        """Who may be judged anew."""
+        return tuple(condition_probes(condition, self.scope)) if not unsupported(condition, self.scope) else ()
 
     def values_seen(self, condition: Condition) -> str:
-        """SQL of a JSON object: the way taken, and the fields and trigger values the condition looked at."""
-        every = list(leaves(condition))
-        names = sorted({leaf.field for leaf in every if isinstance(leaf, FieldLeaf)})
-        paths = sorted({path for leaf in every if isinstance(leaf, TriggerLeaf) for path in leaf.trigger})
-        pairs = [
-            "'way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END",
-            *(f'{literal(name)}, c."{name}"' for name in names),
-        ]
-        pairs += [f"{literal(f'trigger.{path}')}, json_extract(w.trigger, {json_path(path)})" for path in paths]
-        return f"json_object({', '.join(pairs)})"
+        """SQL of a JSON object: the way taken, and what the condition looked at."""
+        pairs = seen_pairs(condition, self.scope)
+        return f"json_object('way', CASE w.way WHEN 1 THEN 'then' ELSE 'else' END{', ' if pairs else ''}{pairs})"
 
     def value_of(self, source: str) -> str:
         """SQL of what a `trigger.x` or `contact.x` yields, of whatever type."""

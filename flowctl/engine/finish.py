@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowctl.engine.observe import gather
 from flowctl.engine.runtime import ACTIVE, CANCELLED, EXITED, GOAL, IN_DOUBT, KIND
-from flowctl.engine.segments import Probe
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
 
     from flowctl.engine.runtime import Judged, Runtime, Version
+    from flowctl.engine.slices import Slice
 
 # An enrollment under the names that compiled conditions use.
 _ROW = (
@@ -24,15 +22,14 @@ _FRESH = "e.id > :after"
 _LEAVING = "e.id IN (SELECT eid FROM gate)"
 
 
-def judge_changed(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1: int) -> int:
+def judge_changed(slice_: Slice, runtime: Runtime) -> int:
     """Record goals and end journeys of contacts about whom something is new in the slice; inside a transaction."""
     ended = 0
     for version in watched(runtime):
-        # Secondary goals first: what ends the journey may be one, too.
-        for judged in [*version.secondary, *conditions(version)]:
-            if gather(connection, [Probe.from_json(probe) for probe in judged.probes], t0, t1):
-                ended += _apply(connection, version, judged, _CHANGED, t1)
-    return ended + _close(connection, runtime, t1)
+        for judged in version.judged:
+            if slice_.gather(judged.probes):
+                ended += _apply(slice_.connection, version, judged, _CHANGED, slice_.t1)
+    return ended + _close(slice_.connection, runtime, slice_.t1)
 
 
 def judge_fresh(connection: sqlite3.Connection, runtime: Runtime, after: int, now: int) -> int:
@@ -64,17 +61,16 @@ def judge_leaving(connection: sqlite3.Connection, runtime: Runtime, now: int) ->
     )
 
 
-def wake(connection: sqlite3.Connection, runtime: Runtime, t0: int, t1: int) -> int:
+def wake(slice_: Slice, runtime: Runtime) -> int:
     """Make due whoever waits for a fact of a kind that is new in the slice."""
     woken = 0
     for version in runtime.versions.in_flight():
-        for pc in version.sleepers:
-            probes = [Probe.from_json(probe) for probe in version.instructions[pc]["probes"]]
-            if gather(connection, [probe for probe in probes if probe.kind != "created"], t0, t1):
-                woken += connection.execute(
+        for pc, probes in version.sleepers.items():
+            if slice_.gather(probes):
+                woken += slice_.connection.execute(
                     "UPDATE enrollments AS e SET due_at = :now WHERE e.contact_id IN (SELECT contact_id FROM candidates) "
                     "AND e.workflow = :workflow AND e.version_id = :version AND e.pc = :pc AND e.until_at IS NOT NULL AND e.due_at > :now",
-                    {"now": t1, "workflow": version.workflow, "version": version.id, "pc": pc},
+                    {"now": slice_.t1, "workflow": version.workflow, "version": version.id, "pc": pc},
                 ).rowcount
     return woken
 
@@ -104,13 +100,6 @@ def watched(runtime: Runtime) -> list[Version]:
 def conditions(version: Version) -> list[Judged]:
     """What ends a journey, or records its goal, of a version: the goal first."""
     return [*([version.goal] if version.goal else []), *version.exits]
-
-
-def probes(runtime: Runtime) -> Iterator[Probe]:
-    """What tells that a goal, an exit or a secondary goal of anybody inside may hold now."""
-    for version in watched(runtime):
-        for judged in [*version.secondary, *conditions(version)]:
-            yield from (Probe.from_json(probe) for probe in judged.probes)
 
 
 def _apply(

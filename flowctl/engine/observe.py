@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine.localtime import DAY_MS, clock, instant, refresh_zones, zones
+from flowctl.engine.localtime import DAY_MS, refresh_zones
+from flowctl.engine.slices import Facts
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
     from flowctl.engine.segments import Probe, SegmentPlan
+    from flowctl.engine.slices import Slice
 
 ROWS_MAX = 20_000  # new facts of a kind that one look takes in hand: a transaction stays short
 INTEGER_MAX = 2**63 - 1
-# Kinds of the journal that say that somebody entered or left a workflow.
-_ENTERED_OR_LEFT = "1, 11, 16, 17, 18"
 
 _TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS fact_events (
@@ -36,7 +35,6 @@ _TABLES = (
     )""",
     "CREATE TEMP TABLE IF NOT EXISTS fact_contacts (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, imported INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS fact_cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-    "CREATE TEMP TABLE IF NOT EXISTS candidates (contact_id INTEGER PRIMARY KEY, at INTEGER NOT NULL, live INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS judged (contact_id INTEGER PRIMARY KEY, inside INTEGER NOT NULL, was INTEGER NOT NULL)",
     """CREATE TEMP TABLE IF NOT EXISTS zone_then (
       zone INTEGER PRIMARY KEY, today TEXT NOT NULL, weekday INTEGER NOT NULL, minute INTEGER NOT NULL
@@ -53,12 +51,6 @@ _EVENTS_BY_ID = (
 _EVENTS_BY_TIME = (
     "INSERT INTO fact_events SELECT id, contact_id, type, at, props, enrollment_id FROM events "
     "WHERE type IN (SELECT id FROM event_types) AND at > :t0 AND at <= :t1 AND +id <= :hi"
-)
-# What there is to look at, and between which ids transitions and journal are new.
-_STATE = (
-    "SELECT EXISTS (SELECT 1 FROM fact_events), EXISTS (SELECT 1 FROM fact_changes), EXISTS (SELECT 1 FROM fact_statuses), "
-    "EXISTS (SELECT 1 FROM fact_contacts), (SELECT value FROM cursors WHERE name = 'transitions'), "
-    "(SELECT value FROM cursors WHERE name = 'journal'), (SELECT value FROM fact_cursors WHERE name = 'journal')"
 )
 
 
@@ -103,22 +95,6 @@ _SOURCES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
-    """How many facts of each kind a look found; `more` where it left some for the next look at the same instant."""
-
-    events: int
-    changes: int
-    statuses: int
-    contacts: int
-    more: bool
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something new."""
-        return bool(self.events or self.changes or self.statuses or self.contacts)
-
-
 def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int = ROWS_MAX) -> Facts:
     """Fill `fact_events`, `fact_changes`, `fact_statuses`, `fact_records`, `fact_contacts` with what is new in the slice after `t0` until `t1`.
 
@@ -130,27 +106,38 @@ def new_facts(connection: sqlite3.Connection, t0: int, t1: int, *, rows_max: int
     refresh_zones(connection, t1)
     cursors = dict(connection.execute("SELECT name, value FROM cursors"))
     after: dict[str, int] = {}
-    more = False
     seen = cursors.get("events", 0)
     hi, more = _upto(connection, "events", seen, rows_max)
     bounds = {"seen": seen, "hi": hi, "t0": t0, "t1": t1}
-    if hi > seen:
-        connection.execute(_EVENTS_BY_ID, bounds)
+    events = connection.execute(_EVENTS_BY_ID, bounds).rowcount if hi > seen else 0
     if t1 > t0:
-        connection.execute(_EVENTS_BY_TIME, bounds)
+        events += connection.execute(_EVENTS_BY_TIME, bounds).rowcount
     after["events"] = hi
+    found: dict[str, int] = {}
     for source in _SOURCES:
-        more |= _collect(connection, source, cursors, after, t0, t1, rows_max)
+        found[source.name], left = _collect(connection, source, cursors, after, t0, t1, rows_max)
+        more |= left
     for name in ("journal", "transitions"):
         after[name] = _newest(connection, name)
     if not more:  # contacts beyond it came with an import that is still being looked at
         after["contacts.existing"] = after["contacts.seen"]
     connection.executemany("INSERT INTO fact_cursors VALUES (?, ?)", after.items())
-    events, changes, statuses, contacts = (
-        int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-        for table in ("fact_events", "fact_changes", "fact_statuses", "fact_contacts")
+    types = connection.execute("SELECT DISTINCT type FROM fact_events") if events else ()
+    fields = connection.execute("SELECT DISTINCT field FROM fact_changes") if found["changes"] else ()
+    outcomes = connection.execute("SELECT DISTINCT message, status FROM fact_statuses") if found["statuses"] else ()
+    return Facts(
+        t0=t0,
+        t1=t1,
+        events=events,
+        **found,
+        more=more,
+        types=frozenset(type_ for (type_,) in types),
+        fields=frozenset(field for (field,) in fields),
+        outcomes=frozenset(outcomes),
+        events_to=hi,
+        journal=(cursors.get("journal", 0), after["journal"]),
+        transitions_from=cursors.get("transitions", 0),
     )
-    return Facts(events=events, changes=changes, statuses=statuses, contacts=contacts, more=more)
 
 
 def advance_cursors(connection: sqlite3.Connection) -> None:
@@ -181,26 +168,20 @@ def start_cursors(connection: sqlite3.Connection, now: int) -> None:
     )
 
 
-def observe(connection: sqlite3.Connection, plans: Sequence[SegmentPlan], t0: int, t1: int) -> int:
-    """Bring the members of each segment up to `t1`, for whom `new_facts` or the slice changed something; returns how many changed.
+def observe(slice_: Slice, plans: Iterable[SegmentPlan]) -> int:
+    """Bring the members of each segment up to the slice's end, for whom something changed; returns how many memberships did.
 
     Each change is one row of transitions, at the time of the newest fact or moved window that caused it. Plans in any order; one that
     asks about another's members comes after it. Inside the caller's transaction.
     """
-    slice_ = _Slice(connection, t0, t1)
     written = 0
     for plan in sorted(plans, key=lambda plan: (plan.order, plan.id)):
         if slice_.gather(plan.probes):
-            written += _judge(connection, plan, t1)
+            changed = _judge(slice_.connection, plan, slice_.t1)
+            if changed:
+                slice_.crossed().add(plan.id)
+                written += changed
     return written
-
-
-def gather(connection: sqlite3.Connection, probes: Sequence[Probe], t0: int, t1: int) -> int:
-    """Fill the temporary table `candidates` (contact_id, at, live) with whose answer may have changed; returns how many.
-
-    `at` is the time of the newest cause; `live` is 0 where all causes are memberships first found by an import or an apply.
-    """
-    return _Slice(connection, t0, t1).gather(probes)
 
 
 def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
@@ -242,135 +223,11 @@ def make_indexes(connection: sqlite3.Connection, probes: Iterable[Probe]) -> Non
         connection.execute(f'CREATE INDEX IF NOT EXISTS "contacts_moment_{name}" ON contacts ("{name}")')
 
 
-class _Slice:
-    """A stretch of time with its facts, asked again and again for who is concerned."""
-
-    def __init__(self, connection: sqlite3.Connection, t0: int, t1: int) -> None:
-        self.connection = connection
-        self.t0, self.t1 = t0, t1
-        self._moved: bool | None = None  # whether some zone has a new date; None: not looked yet
-        self._then = False
-        row = connection.execute(_STATE).fetchone()
-        self.events, self.changes, self.statuses, self.contacts = map(bool, row[:4])
-        self.params = {
-            "t0": t0,
-            "t1": t1,
-            "transitions_from": row[4] or 0,
-            "journal_from": row[5] or 0,
-            "journal_to": row[6] or 0,
-        }
-
-    def gather(self, probes: Iterable[Probe]) -> int:
-        parts = [part for probe in probes for part in self._parts(probe)]
-        self.connection.execute("DELETE FROM candidates")
-        if not parts:
-            return 0
-        return self.connection.execute(
-            f"INSERT INTO candidates SELECT contact_id, max(at), max(live) FROM ({' UNION ALL '.join(parts)}) GROUP BY +contact_id",
-            self.params,
-        ).rowcount
-
-    def _parts(self, probe: Probe) -> Iterator[str]:
-        """SELECTs of contact_id, at, live; none where nothing of the kind is new."""
-        match probe.kind:
-            case "created" if self.contacts:
-                yield "SELECT id AS contact_id, at, 1 - imported AS live FROM fact_contacts"
-            case "event" if self.events:
-                yield f"SELECT contact_id, at, 1 AS live FROM fact_events WHERE type IN {_listed(probe.ids)}"
-            case "changed" if self.changes:
-                names = ", ".join("'" + name.replace("'", "''") + "'" for name in probe.names)
-                yield f"SELECT contact_id, at, 1 AS live FROM fact_changes WHERE field IN ({names})"
-            case "status" if self.statuses:
-                which = f" AND message IN {_listed(probe.ids)}" if probe.ids else ""
-                yield f"SELECT contact_id, at, 1 AS live FROM fact_statuses WHERE status IN {_listed(probe.codes)}{which}"
-            case "transition":
-                yield (
-                    "SELECT contact_id, at, 1 - existing AS live FROM transitions "
-                    f"WHERE id > :transitions_from AND +segment_id IN {_listed(probe.ids)}"
-                )
-            case "enrollment":
-                names = ", ".join("'" + name.replace("'", "''") + "'" for name in probe.names)
-                yield (
-                    "SELECT j.contact_id, min(j.at, :t1) AS at, 1 AS live FROM journal j "
-                    f"WHERE j.id > :journal_from AND j.id <= :journal_to AND j.kind IN ({_ENTERED_OR_LEFT}) "
-                    f"AND (SELECT n.workflow FROM enrollments n WHERE n.id = j.enrollment_id) IN ({names})"
-                )
-            case "window" | "status_window" | "moment" | "day" | "slot" if self.t1 > self.t0:
-                yield from self._timed(probe)
-
-    def _timed(self, probe: Probe) -> Iterator[str]:
-        edge = f"{probe.edge_ms:d}"
-        match probe.kind:
-            case "window":
-                yield (
-                    f"SELECT contact_id, at + {edge} AS at, 1 AS live FROM events "
-                    f"WHERE type = {probe.ids[0]:d} AND at > :t0 - {edge} AND at <= :t1 - {edge}"
-                )
-            case "status_window":
-                # Only by its message can a status be found in the index.
-                which = _listed(probe.ids) if probe.ids else "(SELECT id FROM names WHERE kind = 'message')"
-                yield (
-                    f"SELECT contact_id, at + {edge} AS at, 1 AS live FROM message_events "
-                    f"WHERE message IN {which} AND status IN {_listed(probe.codes)} AND at > :t0 - {edge} AND at <= :t1 - {edge}"
-                )
-            case "moment":
-                column = f'c."{probe.names[0]}"'
-                yield (
-                    f"SELECT c.id AS contact_id, min(max({column} + {edge}, :t0), :t1) AS at, 1 AS live FROM contacts c "
-                    f"WHERE {column} >= :t0 - {edge} AND {column} <= :t1 - {edge}"
-                )
-            case "day" if self._has_new_dates():
-                yield (
-                    "SELECT c.id AS contact_id, z.at, 1 AS live FROM contacts c CROSS JOIN zone_moved z "
-                    f"WHERE z.zone = coalesce(c._zone, {probe.zone:d}) AND ({probe.sql})"
-                )
-            case "slot":
-                moved = self._moved_zones(probe)
-                if moved:
-                    yield (
-                        "SELECT c.id AS contact_id, :t1 AS at, 1 AS live FROM contacts c "
-                        f"WHERE coalesce(c._zone, {probe.zone:d}) IN {_listed(moved)}"
-                    )
-
-    def _has_new_dates(self) -> bool:
-        """Fill `zone_moved` with the zones whose local date changed, and when."""
-        if self._moved is None:
-            self._fill_then()
-            rows = self.connection.execute(
-                "SELECT z.zone, o.today, z.today, n.name FROM zone_now z JOIN zone_then o ON o.zone = z.zone "
-                "JOIN zones n ON n.id = z.zone WHERE o.today <> z.today"
-            ).fetchall()
-            self.connection.execute("DELETE FROM zone_moved")
-            self.connection.executemany(
-                "INSERT INTO zone_moved VALUES (?, ?, ?, ?)",
-                ((zone, was, today, max(_midnight(today, name), self.t0)) for zone, was, today, name in rows),
-            )
-            self._moved = bool(rows)
-        return self._moved
-
-    def _moved_zones(self, probe: Probe) -> tuple[int, ...]:
-        self._fill_then()
-        rows = self.connection.execute(
-            f"SELECT z.zone FROM zone_now z JOIN zone_then o ON o.zone = z.zone WHERE {probe.sql}"
-        )
-        return tuple(zone for (zone,) in rows)
-
-    def _fill_then(self) -> None:
-        """`zone_then`: what the clocks showed at the start of the slice."""
-        if self._then:
-            return
-        shown = [(number, clock(self.t0, name)) for number, name in zones(self.connection)]
-        self.connection.execute("DELETE FROM zone_then")
-        self.connection.executemany(
-            "INSERT INTO zone_then VALUES (?, ?, ?, ?)",
-            ((number, face.today, face.weekday, face.minute) for number, face in shown),
-        )
-        self._then = True
-
-
 def _prepare(connection: sqlite3.Connection) -> None:
-    for statement in _TABLES:
-        connection.execute(statement)
+    # One small look instead of a dozen statements that find everything there.
+    if connection.execute("SELECT 1 FROM temp.sqlite_schema WHERE name = 'full_members'").fetchone() is None:
+        for statement in _TABLES:
+            connection.execute(statement)
     for table in ("fact_events", "fact_changes", "fact_statuses", "fact_records", "fact_contacts", "fact_cursors"):
         connection.execute(f"DELETE FROM {table}")
 
@@ -383,24 +240,25 @@ def _collect(
     t0: int,
     t1: int,
     rows_max: int,
-) -> bool:
-    """Rows that are new, and those seen before whose time came; returns whether more wait.
+) -> tuple[int, bool]:
+    """Rows that are new, and those seen before whose time came; returns how many, and whether more wait.
 
     All up to the first cursor is done; between it and the second (`.seen`) lie rows seen whose time is ahead.
     """
     done = cursors.get(source.name, 0)
     seen = cursors.get(f"{source.name}.seen", done)
     hi, more = _upto(connection, source.table, seen, rows_max)
+    rows = 0
     if hi > done:
         at = f"+{source.at}"
-        connection.execute(
+        rows = connection.execute(
             f"INSERT INTO {source.into} FROM {source.table} WHERE id > :done AND id <= :hi AND CASE WHEN id > :seen "
             f"THEN {at} <= :t1 OR {at} > :t1 + :ahead ELSE {at} > :t0 AND {at} <= :t1 END",
             {"done": done, "seen": seen, "hi": hi, "t0": t0, "t1": t1, "ahead": source.ahead_ms_max},
-        )
+        ).rowcount
         done = min(_done(connection, source, done, t1), hi)
     after[source.name], after[f"{source.name}.seen"] = done, hi
-    return more
+    return rows, more
 
 
 def _done(connection: sqlite3.Connection, source: _Source, after: int, now: int) -> int:
@@ -454,12 +312,3 @@ def _judge(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -> int:
         mine,
     )
     return written
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return f"({', '.join(f'{number:d}' for number in numbers)})"
-
-
-def _midnight(today: str, zone: str) -> int:
-    day = date.fromisoformat(today)
-    return instant(datetime(day.year, day.month, day.day), zone)  # noqa: DTZ001 - local, in the zone beside it

@@ -37,7 +37,7 @@ def compiled(score: Score, compiler: Compiler) -> dict[str, Any]:
         name = _name(rule)
         while name in rules:  # the same rule twice counts twice
             name += "'"
-        rules[name] = {"facts": facts, "points": rule.add}
+        rules[name] = {"facts": facts, "of": _of(rule, compiler.scope), "points": rule.add}
         if rule.limit is not None:
             rules[name]["limit"] = [rule.limit.count, rule.limit.per.elapsed_ms]
     tiers = sorted((points, name) for tier in score.tiers for name, points in tier.items())
@@ -64,6 +64,24 @@ def _tier_sql(name: str, tiers: list[tuple[float, str]]) -> str:
         f"WHEN c.{identifier(name)} >= {literal(points)} THEN {literal(tier)}" for points, tier in reversed(tiers)
     )
     return f"CASE {cases} END"
+
+
+def _of(rule: Rule, scope: Scope) -> list[Any]:
+    """The kind of fact that a rule counts, and which: without such facts in a look it is not asked. None: any of the kind."""
+    when = rule.when
+    match when:
+        case EventLeaf():
+            return ["event", scope.event_types[when.event]]
+        case MessageLeaf():
+            return ["status", STATUSES[when.status]]
+        case SurveyLeaf():
+            return ["status", STATUSES["sent"]] if when.state == "sent" else ["event", None]
+        case FieldLeaf():
+            return ["change", when.field]
+        case Enters():
+            return ["transition", scope.segments[when.enters]]
+        case Exits():
+            return ["transition", scope.segments[when.exits]]
 
 
 def _facts(rule: Rule, score: Score, compiler: Compiler) -> str | None:

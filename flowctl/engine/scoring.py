@@ -11,25 +11,33 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from flowctl.engine.slices import Slice
+
 _SCORING = "CREATE TEMP TABLE IF NOT EXISTS scoring (id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL)"
 _RESCORED = "CREATE TEMP TABLE IF NOT EXISTS rescored (contact_id INTEGER PRIMARY KEY, old, new, at INTEGER NOT NULL)"
 
 
 @dataclass(kw_only=True)
 class Scoring:
-    """The scores of a release, for one look: `t1` is its end (UTC ms), `transitions_from` the last transition seen before it."""
+    """The scores of a release, for one look."""
 
-    connection: sqlite3.Connection
+    slice_: Slice
     scores: Sequence[Mapping[str, Any]]
-    t1: int
-    transitions_from: int
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The store's."""
+        return self.slice_.connection
 
     def follow(self) -> int:
         """Give tiers to new contacts, and to those whose number was changed by others; returns how many changes were written."""
-        written = 0
+        written, facts = 0, self.slice_.facts
         for score in self.scores:
-            if score["tier"]:
+            if not score["tier"]:
+                continue
+            if facts.contacts:
                 self._tier(score, "SELECT id AS contact_id, at FROM fact_contacts", noted=False)
+            if score["name"] in facts.fields:
                 written += self._tier(
                     score, "SELECT contact_id, max(at) AS at FROM fact_changes WHERE field = :score GROUP BY contact_id"
                 )
@@ -41,10 +49,19 @@ class Scoring:
 
     def _score(self, score: Mapping[str, Any]) -> int:
         connection, name = self.connection, score["name"]
+        rules = [(rule, each) for rule, each in score["rules"].items() if self._counts(each["of"])]
+        if not rules:
+            return 0
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM score_ledger").fetchone()
         row = connection.execute("SELECT value FROM cursors WHERE name = ?", (f"score:{name}",)).fetchone()
-        said = {"score": name, "since": row[0] if row else 0, "transitions_from": self.transitions_from, "now": self.t1}
-        for rule, each in score["rules"].items():
+        facts = self.slice_.facts
+        said = {
+            "score": name,
+            "since": row[0] if row else 0,
+            "transitions_from": facts.transitions_from,
+            "now": facts.t1,
+        }
+        for rule, each in rules:
             self._rule(rule, each, said)
         (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM score_ledger").fetchone()
         if newest == last:
@@ -60,6 +77,20 @@ class Scoring:
         if score["tier"]:
             written += self._tier(score, f"SELECT contact_id, at FROM ({points})")
         return written
+
+    def _counts(self, of: Sequence[Any]) -> bool:
+        """Whether there are new facts of the kind that a rule counts."""
+        kind, which = of
+        facts = self.slice_.facts
+        match kind:
+            case "event":
+                return bool(facts.types) if which is None else which in facts.types
+            case "change":
+                return which in facts.fields
+            case "transition":
+                return which in self.slice_.crossed()
+            case _:
+                return any(status == which for _, status in facts.outcomes)
 
     def _rule(self, rule: str, each: Mapping[str, Any], said: Mapping[str, Any]) -> None:
         params = {**said, "rule": rule, "points": each["points"]}

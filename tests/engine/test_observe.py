@@ -11,8 +11,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from flowctl.engine.conditions import Scope, full_sql, probes, sql
-from flowctl.engine.observe import advance_cursors, gather, judge_in_full, new_facts, observe, start_cursors
+from flowctl.engine.observe import advance_cursors, judge_in_full, new_facts, observe, start_cursors
 from flowctl.engine.segments import Probe, SegmentPlan, merged
+from flowctl.engine.slices import Slice
 from flowctl.language.conditions import Condition
 from flowctl.store import fields
 from flowctl.store.database import open_store
@@ -84,7 +85,7 @@ class Watch:
         (last,) = self.db.execute("SELECT coalesce(max(id), 0) FROM transitions").fetchone()
         while True:
             facts = new_facts(self.db, self.at, until, rows_max=rows_max)
-            observe(self.db, self.plans, self.at, until)
+            observe(Slice(self.db, facts), self.plans)
             advance_cursors(self.db)
             self.at = until
             if not facts.more:
@@ -280,8 +281,8 @@ class TestFacts:
         watch = Watch(template, s1=RECENT)
         watch.event(T0 + MINUTE)
         watch.db.execute("BEGIN")
-        new_facts(watch.db, T0, T0 + HOUR)
-        assert observe(watch.db, watch.plans, T0, T0 + HOUR) == 1
+        facts = new_facts(watch.db, T0, T0 + HOUR)
+        assert observe(Slice(watch.db, facts), watch.plans) == 1
         advance_cursors(watch.db)
         watch.db.execute("ROLLBACK")
         assert watch.look(T0 + HOUR) == [(1, 1, 1, 0, T0 + MINUTE)]
@@ -297,15 +298,14 @@ class TestFacts:
         watch = Watch(template)
         watch.event(T0 + MINUTE, who=2)
         watch.set(T0 + MINUTE, who=3, n=1)
-        new_facts(watch.db, T0, T0 + HOUR)
+        slice_ = Slice(watch.db, new_facts(watch.db, T0, T0 + HOUR))
         asked = [Probe(kind="created"), Probe(kind="event", ids=(1,)), Probe(kind="changed", names=("n",))]
-        assert gather(watch.db, asked, T0, T0 + HOUR) == 2
+        assert slice_.gather(asked) == 2
         assert watch.db.execute("SELECT contact_id, at, live FROM candidates").fetchall() == [
             (2, T0 + MINUTE, 1),
             (3, T0 + MINUTE, 1),
         ]
-        assert gather(watch.db, [Probe(kind="event", ids=(2,))], T0, T0 + HOUR) == 0
-        assert watch.db.execute("SELECT count(*) FROM candidates").fetchone() == (0,)
+        assert slice_.gather([Probe(kind="event", ids=(2,))]) == 0
 
 
 def test_a_late_tick_replayed_in_slices_tells_the_same_story(template):
@@ -394,7 +394,7 @@ def test_no_statement_of_a_slice_reads_a_whole_table(template, analyzed):
     recorder = Recorder(watch.db)
     facts = new_facts(recorder, T0, T0 + HOUR)
     assert (facts.events, facts.changes, facts.statuses, facts.contacts) == (1, 1, 1, 1)
-    assert observe(recorder, watch.plans, T0, T0 + HOUR) > 5
+    assert observe(Slice(recorder, facts), watch.plans) > 5
     advance_cursors(recorder)
     explained = 0
     for statement, parameters in recorder.statements:

@@ -25,7 +25,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
         return {}
     return {
         "found": compiler.found_at(step.wait_for),
-        "probes": compiler.probes(step.wait_for),
+        "probes": [probe.to_json() for probe in compiler.probes(step.wait_for)],
         "timeout": [step.timeout.months, step.timeout.days, step.timeout.ms],
     }
 

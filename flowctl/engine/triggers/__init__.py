@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowctl.engine.compiler import Compiler
+    from flowctl.engine.horizon import Horizon
     from flowctl.engine.runtime import Entrance
+    from flowctl.engine.slices import Facts, Slice
     from flowctl.language.triggers import Trigger
 
 # The kind of a trigger → the module that runs it. Kinds without a module are refused by `apply`.
@@ -38,13 +40,30 @@ ONCE = " ON CONFLICT (workflow, contact_id, cause) DO NOTHING"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What a trigger looks at: the facts of one slice (`t0` exclusive, `t1` inclusive, UTC ms), up to these ids."""
+    """What a trigger looks at: the facts of one slice (`t0` exclusive, `t1` inclusive, UTC ms)."""
 
-    connection: sqlite3.Connection
-    t0: int
-    t1: int
-    events_to: int
-    transitions_from: int
+    slice_: Slice
+    horizon: Horizon
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The store's."""
+        return self.slice_.connection
+
+    @property
+    def facts(self) -> Facts:
+        """How many there are, and of what they speak: a trigger that they do not concern asks nothing."""
+        return self.slice_.facts
+
+    @property
+    def t0(self) -> int:
+        """Where the slice begins."""
+        return self.slice_.t0
+
+    @property
+    def t1(self) -> int:
+        """Where it ends."""
+        return self.slice_.t1
 
     def post(self, entrance: Entrance, select: str, **params: object) -> int:
         """Write entries from `SELECT contact_id, at, cause, trigger …`; returns how many are new."""

@@ -44,9 +44,12 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """For each zone, the local days whose time of day lies in the slice; for each of them, whose date it is."""
+    clock = time.fromisoformat(said["time"])
+    if not look.horizon.strikes(clock, look.t0, look.t1):
+        return 0
     posted = 0
     for number, name in zones(look.connection):
-        for day, at in _days(look.t0, look.t1, name, time.fromisoformat(said["time"])):
+        for day, at in _days(look.t0, look.t1, name, clock):
             if at > look.t1 - said["max_age_ms"]:
                 posted += _of_day(look, entrance, said, number, day - timedelta(days=said["offset_days"]), at)
     return posted

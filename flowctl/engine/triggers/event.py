@@ -52,15 +52,22 @@ def _asked(where: Where, event: str, alias: str, compiler: Compiler) -> str:
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """New events of the slice; with `unless`, events whose time to be prevented ended in it."""
+    arrived = said["type"] in look.facts.types
     if said["unless"] is None:
-        return look.post(
-            entrance,
-            f"SELECT f.contact_id, f.at, 'event:' || f.id AS cause, {_TRIGGER} AS trigger FROM fact_events f "
-            f"WHERE f.type = :type AND f.at > :t1 - :max_age AND ({said['where']})",
-            type=said["type"],
-            max_age=said["max_age_ms"],
+        return (
+            0
+            if not arrived
+            else look.post(
+                entrance,
+                f"SELECT f.contact_id, f.at, 'event:' || f.id AS cause, {_TRIGGER} AS trigger FROM fact_events f "
+                f"WHERE f.type = :type AND f.at > :t1 - :max_age AND ({said['where']})",
+                type=said["type"],
+                max_age=said["max_age_ms"],
+            )
         )
     unless = said["unless"]
+    if not arrived and not look.horizon.unprevented(said["type"], unless["within_ms"], look.t0, look.t1):
+        return 0
     unprevented = (
         f"NOT EXISTS (SELECT 1 FROM events u WHERE u.contact_id = f.contact_id AND u.type = :other AND u.at >= f.at "
         f"AND u.at <= f.at + :within AND (u.at > f.at OR u.id > f.id) AND ({unless['where']}))"
@@ -76,5 +83,5 @@ def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
         other=unless["type"],
         within=unless["within_ms"],
         max_age=said["max_age_ms"],
-        hi=look.events_to,
+        hi=look.facts.events_to,
     )

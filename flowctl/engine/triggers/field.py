@@ -35,11 +35,15 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """Changes of the slice."""
-    return look.post(
-        entrance,
-        "SELECT f.contact_id, f.at, 'change:' || f.id AS cause, "
-        "json_object('field', f.field, 'old', f.old, 'new', f.new, 'at', f.at) AS trigger FROM fact_changes f "
-        f"WHERE f.field = :field AND f.at > :t1 - :max_age AND ({said['where']})",
-        field=said["field"],
-        max_age=said["max_age_ms"],
+    return (
+        0
+        if said["field"] not in look.facts.fields
+        else look.post(
+            entrance,
+            "SELECT f.contact_id, f.at, 'change:' || f.id AS cause, "
+            "json_object('field', f.field, 'old', f.old, 'new', f.new, 'at', f.at) AS trigger FROM fact_changes f "
+            f"WHERE f.field = :field AND f.at > :t1 - :max_age AND ({said['where']})",
+            field=said["field"],
+            max_age=said["max_age_ms"],
+        )
     )

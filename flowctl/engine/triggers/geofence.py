@@ -30,6 +30,8 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """Positions of the slice that crossed the edge; who was never seen before arrives, and leaves nothing."""
+    if said["type"] not in look.facts.types:
+        return 0
     before = (
         f"(SELECT {said['before']} FROM events p WHERE p.contact_id = f.contact_id AND p.type = :type AND p.at <= f.at "
         "AND (p.at < f.at OR p.id < f.id) ORDER BY p.at DESC, p.id DESC LIMIT 1)"

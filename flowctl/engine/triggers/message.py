@@ -28,6 +28,10 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """Statuses of the slice."""
+    if not any(
+        status == said["status"] and said["message"] in (None, message) for message, status in look.facts.outcomes
+    ):
+        return 0
     return look.post(
         entrance,
         "SELECT f.contact_id, f.at, 'status:' || f.id AS cause, json_object('message', n.name, 'status', :word, 'link', f.link, 'at', f.at) "

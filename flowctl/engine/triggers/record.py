@@ -31,11 +31,15 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """New records of the slice."""
-    return look.post(
-        entrance,
-        "SELECT f.contact_id, f.at, 'record:' || f.id AS cause, "
-        "json_set(f.record_values, '$.record', f.kind, '$.id', f.id, '$.key', f.key, '$.at', f.at) AS trigger "
-        f"FROM fact_records f WHERE f.kind = :kind AND f.at > :t1 - :max_age AND ({said['where']})",
-        kind=said["record"],
-        max_age=said["max_age_ms"],
+    return (
+        0
+        if not look.facts.records
+        else look.post(
+            entrance,
+            "SELECT f.contact_id, f.at, 'record:' || f.id AS cause, "
+            "json_set(f.record_values, '$.record', f.kind, '$.id', f.id, '$.key', f.key, '$.at', f.at) AS trigger "
+            f"FROM fact_records f WHERE f.kind = :kind AND f.at > :t1 - :max_age AND ({said['where']})",
+            kind=said["record"],
+            max_age=said["max_age_ms"],
+        )
     )

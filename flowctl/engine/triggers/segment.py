@@ -30,17 +30,21 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """Transitions since the last look; once, those who were inside when the workflow was first applied."""
-    posted = look.post(
-        entrance,
-        "SELECT t.contact_id, t.at, 'transition:' || t.id AS cause, json_object('segment', :name, 'at', t.at) AS trigger FROM transitions t "
-        "WHERE t.id > :lo AND +t.segment_id = :segment AND t.entered = :entered "
-        "AND (t.existing = 0 AND t.at > :t1 - :max_age OR t.existing = 1 AND :existing)",
-        name=said["name"],
-        lo=look.transitions_from,
-        segment=said["segment"],
-        entered=said["entered"],
-        max_age=said["max_age_ms"],
-        existing=int(said["existing"]),
+    posted = (
+        0
+        if said["segment"] not in look.slice_.crossed()
+        else look.post(
+            entrance,
+            "SELECT t.contact_id, t.at, 'transition:' || t.id AS cause, json_object('segment', :name, 'at', t.at) AS trigger FROM transitions t "
+            "WHERE t.id > :lo AND +t.segment_id = :segment AND t.entered = :entered "
+            "AND (t.existing = 0 AND t.at > :t1 - :max_age OR t.existing = 1 AND :existing)",
+            name=said["name"],
+            lo=look.facts.transitions_from,
+            segment=said["segment"],
+            entered=said["entered"],
+            max_age=said["max_age_ms"],
+            existing=int(said["existing"]),
+        )
     )
     return posted + (_already_inside(look, entrance, said) if said["existing"] else 0)
 

@@ -31,12 +31,16 @@ def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]
 
 def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     """Answers of the slice."""
-    return look.post(
-        entrance,
-        "SELECT f.contact_id, f.at, 'event:' || f.id AS cause, json_object('survey', s.survey, 'answers', json(s.answers), 'at', f.at) AS trigger "
-        "FROM fact_events f JOIN survey_answers s ON s.id = f.id "
-        f"WHERE f.type = :type AND s.survey = :survey AND s.answers IS NOT NULL AND f.at > :t1 - :max_age AND ({said['where']})",
-        type=said["type"],
-        survey=said["survey"],
-        max_age=said["max_age_ms"],
+    return (
+        0
+        if said["type"] not in look.facts.types
+        else look.post(
+            entrance,
+            "SELECT f.contact_id, f.at, 'event:' || f.id AS cause, json_object('survey', s.survey, 'answers', json(s.answers), 'at', f.at) AS trigger "
+            "FROM fact_events f JOIN survey_answers s ON s.id = f.id "
+            f"WHERE f.type = :type AND s.survey = :survey AND s.answers IS NOT NULL AND f.at > :t1 - :max_age AND ({said['where']})",
+            type=said["type"],
+            survey=said["survey"],
+            max_age=said["max_age_ms"],
+        )
     )
