@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from flowctl.cli import render
+from flowctl.cli import render, sheets
 from flowctl.cli.invocation import invocation
 from flowctl.cli.times import iso
 
@@ -63,7 +62,7 @@ def export(
         if as_json:
             render.document("audience", {"audience": audience, "members": [asdict(each) for each in found]})
             return 0
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer = sheets.writer(sys.stdout)
         writer.writerow(["email", "phone", "country"])
         writer.writerows((each.email, each.phone, each.country) for each in found)
     return 0

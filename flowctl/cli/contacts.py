@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json as json_module
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -382,7 +381,7 @@ def export(
 
 def _write(style: str, names: list[str], types: list[str], rows: Iterable[Sequence[Any]]) -> None:
     if style == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer = sheets.writer(sys.stdout)
         writer.writerow(names)
         shown = render.printable if render.is_terminal() else str
         writer.writerows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -113,7 +112,7 @@ def _write(found: Iterable[Record], fields: dict[str, Kind]) -> None:
     """CSV with the declared fields; where none are declared, with those of all records."""
     rows = list(found) if not fields else found
     names = list(fields) or sorted({name for each in rows for name in each.values})
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = sheets.writer(sys.stdout)
     writer.writerow(["contact", "key", "at", *names])
     for each in rows:
         cells = [

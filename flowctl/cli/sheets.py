@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowctl.cli.times import iso
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 # With their full-width forms, which some locales' spreadsheets take for them.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?[\d .]+")
+
+
+class _Rows:
+    """Rows that end in LF, of a writer that ends them in CRLF."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, row: str) -> int:
+        return self._out.write(row.removesuffix("\r\n") + "\n")
+
+
+def writer(out: TextIO) -> Any:
+    """A csv.writer whose rows end in LF, and that quotes a lone CR as well: a spreadsheet begins a row at it."""
+    return csv.writer(_Rows(out), lineterminator="\r\n")  # before 3.13 it quotes what its own line ends are made of
 
 
 def harmless(text: str) -> str:

@@ -97,7 +97,7 @@ def test_mistakes_are_told(office, flowctl, project, arguments, said):
 
 def test_tasks_are_listed_and_done(office, flowctl):
     office.execute(
-        'INSERT INTO releases SELECT 2, applied_at, "commit", digest, files, runtime, compiler FROM releases'
+        'INSERT INTO releases (id, applied_at, "commit", digest, files, runtime, compiler) SELECT 2, applied_at, "commit", digest, files, runtime, compiler FROM releases'
     )
     office.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')")
     office.execute(
