@@ -135,7 +135,9 @@ def text_of(html: str) -> str:
 
 def squeezed(text: str) -> str:
     """Text with at most one blank line in a row, none in front, one line end behind."""
-    return _BLANK_LINES.sub("\n\n", text).strip("\n") + "\n"
+    if "\n\n\n" in text or "\n " in text or "\n\t" in text:  # looking costs less than the pattern does
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip("\n") + "\n"
 
 
 def _markdown(source: str, language: str | None) -> str:

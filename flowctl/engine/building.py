@@ -11,16 +11,19 @@ from flowctl.engine.claims import unpacked
 from flowctl.engine.contact import typed_values
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Links
+from flowctl.engine.processes import MANY, processes_wanted
+from flowctl.failure import Failure
 from flowctl.store import coupons
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.claims import Claim
     from flowctl.engine.dkim import Signers
     from flowctl.engine.letters import Called, Case
+    from flowctl.engine.renderers import Job, Renderers
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
@@ -35,27 +38,83 @@ _WHY = "SELECT id, trigger, data FROM enrollments WHERE id IN (SELECT value FROM
 class Builder:
     """Makes letters of claims; one a delivery."""
 
-    def __init__(self, store: Store, runtime: Runtime, signers: Signers | None) -> None:
+    def __init__(self, store: Store, runtime: Runtime, channels: object) -> None:
+        """`channels` says who signs, where it is a release's: those of a test or a simulation have no keys."""
         self._connection = store.connection
         self._said = runtime.said
-        public_url = runtime.said["public_url"]
-        self._links = Links(secret=store.secret, public_url=public_url) if public_url else None
-        self._letters = Letters(self._links, files=kept(store.connection), signers=signers)
+        self._channels = channels
+        self._secret = store.secret
+        self._letters: Letters | None = None
+        self._renderers: Renderers | None = None
 
-    def letters(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Letter | Refused]]:
-        """Each claim with its letter, in order, little by little; or with the reason why there is none."""
+    def close(self) -> None:
+        """End the processes that rendered, where there were any."""
+        if self._renderers is not None:
+            self._renderers.close()
+            self._renderers = None
+
+    def letters(self, claims: Sequence[Claim], *, alone: bool = False) -> Iterator[tuple[Claim, Letter | Refused]]:
+        """Each claim with its letter, little by little; or with the reason why there is none.
+
+        Many are rendered by processes of their own, unless this one is to do it `alone`.
+        """
+        if not alone and len(claims) > MANY and (renderers := self._processes()) is not None:
+            yield from self._by_processes(claims, renderers)
+            return
+        for claim, case in self._cases(claims):
+            yield claim, self._built(claim, case) if isinstance(case, dict) else case
+
+    def _by_processes(self, claims: Sequence[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
+        """What needs no process (kept letters, refusals) or must not leave this one (attachments) is built here, at the end."""
+        here: list[tuple[Claim, Case | Letter | Refused]] = []
+
+        def jobs() -> Iterator[Job]:
+            for claim, case in self._cases(claims):
+                if isinstance(case, dict) and not self._said["messages"][claim.message].get("attaches"):
+                    yield claim, claim.message, dict(case)
+                else:
+                    here.append((claim, case))
+
+        yield from renderers.letters(jobs())
+        for claim, case in here:
+            yield claim, self._built(claim, case) if isinstance(case, dict) else case
+
+    def _processes(self) -> Renderers | None:
+        count = processes_wanted() - 1
+        if self._renderers is None and count > 0:
+            from flowctl.engine.renderers import Renderers  # noqa: PLC0415 - only where many messages wait
+
+            signers = self._signers()
+            said = {
+                "messages": self._said["messages"],
+                "secret": self._secret,
+                "public_url": self._said["public_url"],
+                "keys": signers.keys if signers else {},
+            }
+            self._renderers = Renderers(said, count)
+        return self._renderers
+
+    def _signers(self) -> Signers | None:
+        try:
+            signers: Signers | None = getattr(self._channels, "signers", None)
+        except Failure:  # e-mail itself is refused for it; what leaves by other channels needs no key
+            signers = None
+        return signers
+
+    def _built(self, claim: Claim, case: Case) -> Letter | Refused:
+        if self._letters is None:
+            public_url = self._said["public_url"]
+            links = Links(secret=self._secret, public_url=public_url) if public_url else None
+            self._letters = Letters(links, files=kept(self._connection), signers=self._signers())
+        return self._letters.build(self._said["messages"][claim.message], **case)
+
+    def _cases(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
+        """What each letter is made from; those kept from an attempt that may have left are the letters themselves."""
         waiting = iter(claims)
         while batch := list(islice(waiting, BATCH_ROWS)):
-            for claim, case in self._cases(batch):
-                yield (
-                    claim,
-                    self._letters.build(self._said["messages"][claim.message], **case)
-                    if isinstance(case, dict)
-                    else case,
-                )
+            yield from self._batch(batch)
 
-    def _cases(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
-        """What each letter is made from; those kept from an attempt that may have left are the letters themselves."""
+    def _batch(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
         people = self._people(claims)
         reasons = {
             number: (trigger, data)

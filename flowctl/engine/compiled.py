@@ -139,15 +139,7 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
         "events": settings.event_properties,
         "holdout": settings.holdout,
         "channel_ids": dict(scope.channels),
-        "channels": {
-            name: said.model_dump(mode="json", exclude_none=True, by_alias=True) | _described(project, said)
-            for name, said in settings.channels.items()
-        },
-        "dkim": {
-            said.email.lower(): said.dkim.model_dump(exclude_none=True)
-            for said in settings.senders.values()
-            if said.email and said.dkim
-        },
+        **channels_of(project),
         "pressure": _pressure(project),
         "teams": {
             name: {"members": team.members, "email": team.email}
@@ -165,6 +157,22 @@ def _settings(project: Project, scope: Scope) -> dict[str, Any]:
         },
         "services": {name: _service(said) for name, said in settings.services.items()},
         "notices_from": next(([said.name, said.email] for said in settings.senders.values() if said.email), None),
+    }
+
+
+def channels_of(project: Project) -> dict[str, Any]:
+    """The channels of a project, with what is signed and how providers are spoken to; secrets stay names of variables."""
+    settings = project.settings
+    return {
+        "channels": {
+            name: said.model_dump(mode="json", exclude_none=True, by_alias=True) | _described(project, said)
+            for name, said in settings.channels.items()
+        },
+        "dkim": {
+            said.email.lower(): said.dkim.model_dump(exclude_none=True)
+            for said in settings.senders.values()
+            if said.email and said.dkim
+        },
     }
 
 

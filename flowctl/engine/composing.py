@@ -166,7 +166,7 @@ class Composer:
             headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
             said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
             headers.append(("Feedback-ID", _feedback_id(*said)))
-        (text_body, text_encoding), (html_body, html_encoding) = mime.body([text]), mime.body(html)
+        (text_body, text_encoding), (html_body, html_encoding) = mime.body(text), mime.body(html)
         attached = parts(written["attach"], variables["data"], self._files) if written.get("attach") else []
         skeleton = self._skeleton(
             written["sender"], sender, (text_encoding, html_encoding), marketing=marketing, mixed=bool(attached)
@@ -245,7 +245,7 @@ def _short(
         payload["parameters"] = [_rendered(text, variables, html=False) for text in written["parameters"]]
     if written.get("bodies"):
         html, text = _html_and_text(_spoken(written["bodies"], language, message), variables)
-        payload = {"text": text.rstrip("\n"), **payload, "html": "".join(html)}
+        payload = {"text": "".join(text).rstrip("\n"), **payload, "html": "".join(html)}
     sender = written["sender"]["address"] or written["sender"]["name"]
     marketing = message["purpose"] == "marketing"
     return Letter(
@@ -259,12 +259,19 @@ def _short(
     )
 
 
-def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[list[str], str]:
-    """A body rendered, in pieces, its style sheet inlined; and its text."""
+def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """A body rendered, its style sheet inlined, and its text; both in pieces."""
     html = _rendered_parts(body["html"], variables, html=True)
     whole = "".join(html) if body["text"] is None or body["inline_css"] else ""
-    text = text_of(whole) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
+    text = [text_of(whole)] if body["text"] is None else _squeezed(_rendered_parts(body["text"], variables, html=False))
     return ([_css_inlined(whole)] if body["inline_css"] else html), text
+
+
+def _squeezed(parts: list[str]) -> list[str]:
+    """The pieces as they are where that is what squeezing makes of them."""
+    text = "".join(parts)
+    made = squeezed(text)
+    return parts if made in (text, text + "\n") else [made]
 
 
 @functools.lru_cache(maxsize=64)

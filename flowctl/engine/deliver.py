@@ -116,6 +116,9 @@ class Delivery:
         """Everything that may leave now."""
         done = Delivered()
         restored.doubt(self._connection, self._clock())
+        ready = "SELECT 1 FROM outbox INDEXED BY outbox_ready WHERE ready_at <= ? LIMIT 1"
+        if self._connection.execute(ready, (self._clock(),)).fetchone() is None:
+            return done
         if not self._unasked:
             done.backlog = backlog(self._connection, self._clock())
         self._remember_refusals()

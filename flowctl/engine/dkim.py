@@ -10,7 +10,7 @@ import base64
 import hashlib
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowctl.engine.adapters import resolved
 from flowctl.failure import Failure
@@ -28,6 +28,8 @@ _SIGNED = (
 )  # fmt: skip
 # Named once more than they occur, so that nobody on the way can add a second one (RFC 6376 §8.15).
 _OVERSIGNED = (b"from", b"to", b"subject")
+Keys = dict[str, dict[str, str]]
+"""`domain`, `selector` and `key` in PEM by a sender's address, those of the channel under ''."""
 RSA_BITS_MIN = 1024  # RFC 8301 §3.2
 _PEM = "-----BEGIN"
 _PRIVATE = 0o077  # bits of a mode that let others in
@@ -76,42 +78,42 @@ class Signer:
 
 
 class Signers:
-    """Who signs for which sender: its own `dkim:`, else that of the e-mail channel; nobody where neither has a key."""
+    """Who signs for which sender, by keys as `keys_of` gives them; nobody for one that has none."""
 
-    def __init__(self, runtime: Runtime, base: Path, environ: Mapping[str, str] | None = None) -> None:
-        self._said = runtime.said
-        self._base = base
-        self._environ = os.environ if environ is None else environ
-        self._made: dict[str, Signer] | None = None
+    def __init__(self, keys: Keys) -> None:
+        """Raises ValueError where a key is none."""
+        self.keys = keys
+        self._made = {address: Signer(**said) for address, said in keys.items()}
 
     def of(self, address: str) -> Signer | None:
-        """The signer for a sender's address; see `load`."""
-        made = self.load()
-        return made.get(address.lower()) or made.get("")
+        """The signer for a sender's address: its own, else the channel's."""
+        return self._made.get(address.lower()) or self._made.get("")
 
-    def load(self) -> dict[str, Signer]:
-        """Every signer by its sender's address, the channel's under ''; the keys are read once.
 
-        Raises:
-            Failure: a key is missing, unreadable, or none.
-        """
-        if self._made is None:
-            wanted = {address.lower(): said for address, said in self._said.get("dkim", {}).items() if said.get("key")}
-            own = self._said["channels"].get("email", {}).get("dkim") or {}
-            if own.get("key"):
-                wanted[""] = own
-            self._made = {address: self._signer(said) for address, said in wanted.items()}
-        return self._made
+def signers_of(runtime: Runtime, base: Path, environ: Mapping[str, str] | None = None) -> Signers | None:
+    """The signers of a release, by each sender's `dkim:` and that of the e-mail channel; relative paths count from `base`.
 
-    def _signer(self, said: Mapping[str, Any]) -> Signer:
-        key = resolved(said["key"], self._environ).strip()
-        if not key.startswith(_PEM):
-            key = _from_file(self._base / key)
-        try:
-            return Signer(domain=said["domain"], selector=said["selector"], key=key)
-        except ValueError as error:
-            message = f"dkim of {said['domain']}: {error}"
-            raise Failure(message, help=_HOW) from None
+    Raises:
+        Failure: a key is missing, unreadable, or none.
+    """
+    wanted = {address: said for address, said in runtime.said.get("dkim", {}).items() if said.get("key")}
+    own = runtime.said["channels"].get("email", {}).get("dkim") or {}
+    if own.get("key"):
+        wanted[""] = own
+    keys = {
+        address: {"domain": said["domain"], "selector": said["selector"], "key": _key(said["key"], base, environ)}
+        for address, said in wanted.items()
+    }
+    try:
+        return Signers(keys) if keys else None
+    except ValueError as error:
+        message = f"dkim: {error}"
+        raise Failure(message, help=_HOW) from None
+
+
+def _key(said: str, base: Path, environ: Mapping[str, str] | None) -> str:
+    key: str = resolved(said, os.environ if environ is None else environ).strip()
+    return key if key.startswith(_PEM) else _from_file(base / key)
 
 
 _HOW = "make one with `openssl genrsa -out dkim.pem 2048`; `key:` is the path of that file, or its content as ${NAME}"

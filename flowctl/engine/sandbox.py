@@ -374,7 +374,12 @@ def compiled(source: str, *, html: bool) -> Template:
 
 
 def render(template: Template, variables: dict[str, Any]) -> str:
-    """Run a template within its budget.
+    """Run a template within its budget; see `render_parts`."""
+    return "".join(render_parts(template, variables))
+
+
+def render_parts(template: Template, variables: dict[str, Any]) -> list[str]:
+    """Run a template within its budget; what it makes, in pieces: the template's own text is the same object each time.
 
     Raises:
         MissingName: it uses a name that is not there, or not known.
@@ -392,7 +397,7 @@ def render(template: Template, variables: dict[str, Any]) -> str:
         if size > OUTPUT_CHARS_MAX:
             _too_much(f"a message of more than {OUTPUT_CHARS_MAX} characters")
         parts.append(part)
-    return "".join(parts)
+    return parts
 
 
 def reason_of(error: Exception) -> str:

@@ -171,7 +171,7 @@ def test_the_senders_key_goes_before_the_channels(tmp_path, monkeypatch):
     assert repr(signers.of("other@example.com")) == "Signer(s1._domainkey.shop.example)"
     own.chmod(0o644)
     with pytest.raises(Failure, match="can be read by others"):
-        Channels(load_runtime(world.connection), tmp_path).signers.load()
+        _ = Channels(load_runtime(world.connection), tmp_path).signers
 
 
 def test_a_key_needs_a_selector():

@@ -24,8 +24,10 @@ EXPECTED = [
 
 
 def built(subject="Bonjour", text="texte", html="<p>html</p>", *, name="Maison Lune", url="https://x.example/u/t"):
-    text_bytes, html_bytes = mime.body_bytes(text), mime.body_bytes(html)
-    encodings = (mime.body_encoding(text, text_bytes), mime.body_encoding(html, html_bytes))
+    # In pieces, as templates make them.
+    pieces = [html[start : start + 7] for start in range(0, len(html), 7)] or [html]
+    (text_bytes, *encoding), (html_bytes, *other) = mime.body([text]), mime.body(pieces)
+    encodings = (*encoding, *other)
     made = mime.skeleton(name=name, address="shop@shop.example", reply_to=None, marketing=False, encodings=encodings)
     headers = [
         ("To", "ana@example.com"),
@@ -116,4 +118,4 @@ def test_lines_of_dots_blanks_and_boundaries_survive():
 
 def test_half_a_surrogate_pair_is_refused():
     with pytest.raises(UnicodeError):
-        mime.body_bytes("\ud800")
+        mime.body(["a", "\ud800"])

@@ -1,0 +1,86 @@
+"""A process that renders and does nothing else: `python -m flowctl.engine.renderer`, spoken to by `renderers` over its pipes.
+
+It gets no environment, no store and no network, and has limits that a template cannot talk its way around: of memory, and of
+processor time a letter. Who exceeds them loses the process, and with it its own letter alone.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.links import Links
+
+if TYPE_CHECKING:
+    from flowctl.channels.channel import Letter
+
+MEMORY_BYTES_MAX = 1 << 30
+LETTER_CPU_S = 5.0  # the work budget ends any template in half a second; this is for what the budget cannot see
+HEAD = struct.Struct("!I")
+TOO_MUCH_MEMORY = "it takes more memory than a message may"
+
+
+def main() -> None:
+    """Read what letters are made of, write letters, until the pipe closes."""
+    # Nobody but its parent ends it: an order to the whole group would look like a runaway template.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Whatever prints must not end up among the letters.
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    said = read_frame(source)
+    if said is None:
+        return
+    letters, messages = _letters(said), said["messages"]
+    while (jobs := read_frame(source)) is not None:
+        write_frame(sink, [_built(letters, messages[name], case) for name, case in jobs])
+
+
+def _letters(said: dict[str, Any]) -> Letters:
+    signers = None
+    if said["keys"]:
+        from flowctl.engine.dkim import Signers  # noqa: PLC0415 - only where mail is signed
+
+        signers = Signers(said["keys"])
+    links = Links(secret=said["secret"], public_url=said["public_url"]) if said["public_url"] else None
+    return Letters(links, signers=signers)
+
+
+def _built(letters: Letters, message: dict[str, Any], case: Any) -> Letter | Refused:
+    signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
+    try:
+        return letters.build(message, **case)
+    except MemoryError:
+        return Refused(reason=TOO_MUCH_MEMORY)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def read_frame(source: IO[bytes]) -> Any:
+    """One object; None where the pipe is closed. Both ends are this program, so that pickle is no risk."""
+    head = source.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    (size,) = HEAD.unpack(head)
+    data = source.read(size)
+    return pickle.loads(data) if len(data) == size else None  # noqa: S301 - written by our own other end
+
+
+def write_frame(sink: IO[bytes], said: Any) -> None:
+    """Write one object."""
+    data = pickle.dumps(said, protocol=pickle.HIGHEST_PROTOCOL)
+    sink.write(HEAD.pack(len(data)) + data)
+    sink.flush()
+
+
+if __name__ == "__main__":
+    main()

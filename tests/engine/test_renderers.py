@@ -1,0 +1,169 @@
+"""Rendering in processes: the same letters in the same order, and a death that costs one letter."""
+
+import os
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from flowctl.channels.channel import Letter
+from flowctl.engine import renderers
+from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.links import Links
+from flowctl.engine.processes import MANY, processes_wanted
+from flowctl.engine.renderers import AHEAD, BATCH, Renderers
+from flowctl.engine.templates import prepare
+from flowctl.language.message import Message
+from flowctl.language.settings import Sender
+from tests.engine.world import MINUTE, T0, World
+
+LINKS = Links(secret="a" * 64, public_url="https://x.example")
+
+
+def snapshot(text="Bonjour {{ contact.first_name }}"):
+    message = Message.model_validate({"message": "m", "email": {"subject": "s", "text": text}}, strict=False)
+    return prepare(message, senders={"s": Sender(name="S", email="s@s.example")}, languages=["fr"], read={}.get)
+
+
+def case(number, **contact):
+    who = {"id": number, "first_name": f"N{number}", **contact}
+    return {"channel": "email", "recipient": f"p{number}@example.com", "key": f"k{number}", "now": T0, "contact": who}
+
+
+class Deadly:
+    """Pickles to a call that kills whoever loads it: a letter that ends its process."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        return signal.raise_signal, (self.number,)
+
+
+class Hungry:
+    """Pickles to two GiB."""
+
+    def __reduce__(self):
+        return bytearray, (2 << 30,)
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def start(count=1, text="Bonjour {{ contact.first_name }}"):
+        said = {"messages": {"m": snapshot(text)}, "secret": "a" * 64, "public_url": "https://x.example", "keys": {}}
+        made.append(Renderers(said, count))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def jobs(numbers, **contacts):
+    return ((number, "m", case(number)) for number in numbers)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_letters_are_those_of_this_process_in_order(make, count):
+    numbers = range(BATCH * AHEAD * 2 + 3)
+    here = Letters(LINKS)
+    made = list(make(count).letters(jobs(numbers)))
+    assert made == [(number, here.build(snapshot(), **case(number))) for number in numbers]
+
+
+def test_a_letter_that_cannot_be_made_is_refused_alone(make):
+    cases = [("a", "m", case(1)), ("b", "m", case(2, first_name=None)), ("c", "m", case(3))]
+    (_, one), (_, two), (_, three) = make().letters(iter(cases))
+    assert isinstance(one, Letter)
+    assert two == Refused(reason="missing variable contact.first_name (unknown for this contact)")
+    assert isinstance(three, Letter)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGKILL, "the process that rendered it ended (SIGKILL)"),
+        (signal.SIGPROF, "the template runs away: it takes more than 5 s of processor time"),
+    ],
+)
+def test_a_process_that_dies_costs_one_letter(make, number, reason):
+    deadly = BATCH + 7
+    numbers = range(BATCH * AHEAD + 5)
+    cases = ((each, "m", case(each) | ({"zone": Deadly(number)} if each == deadly else {})) for each in numbers)
+    made = dict(make().letters(cases))
+    assert list(made) == list(numbers)
+    assert made.pop(deadly) == Refused(reason=reason)
+    assert all(isinstance(letter, Letter) for letter in made.values())
+
+
+def test_memory_has_a_limit(make):
+    cases = [(1, "m", case(1) | {"zone": Hungry()}), (2, "m", case(2))]
+    (_, made), (_, after) = make().letters(iter(cases))
+    assert made == Refused(reason="the process that rendered it ended (status 1)")
+    assert isinstance(after, Letter)
+
+
+def test_processor_time_has_a_limit(tmp_path):
+    """The timer ends a process in the middle of C code, where no Python handler would run."""
+    program = (
+        "import signal\nfrom flowctl.engine import renderer\nrenderer.LETTER_CPU_S = 0.2\nsignal.signal(signal.SIGPROF, signal.SIG_DFL)\n"
+        "class Slow:\n    def build(self, message, **case):\n        return 'x' * 10**9 * 9 if False else sum(range(10**12))\n"
+        "renderer._built(Slow(), {}, {})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert done.returncode == -signal.SIGPROF
+
+
+def test_who_stops_in_the_middle_leaves_no_process(make):
+    process = make()
+    letters = process.letters(jobs(range(500)))
+    assert len(list(islice(letters, 3))) == 3
+    child = process._processes[0]._child
+    letters.close()
+    assert child.poll() is not None
+    (again,) = process.letters(jobs([1]))
+    assert isinstance(again[1], Letter)
+
+
+def test_no_secret_of_the_environment_gets_there(make, monkeypatch):
+    monkeypatch.setenv("SMTP_PASSWORD", "hunter2")
+    process = make()
+    list(process.letters(jobs([1])))
+    child = process._processes[0]._child.pid
+    assert b"hunter2" not in Path(f"/proc/{child}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(("said", "wanted"), [("1", 1), ("3", 3), ("0", None), ("many", None), ("", None)])
+def test_how_many_is_said_or_follows_the_machine(monkeypatch, said, wanted):
+    monkeypatch.setenv("FLOWCTL_PROCESSES", said)
+    assert processes_wanted() == (wanted or min(os.cpu_count() or 1, 4))
+
+
+FLOW = "workflow: w\ntriggers: [{event: signup}]\nsteps: [{send: hello, via: email}]\n"
+
+
+@pytest.mark.parametrize(("people", "started"), [(MANY, 0), (MANY + 1, 1)])
+def test_a_tick_starts_processes_only_for_many(tmp_path, monkeypatch, people, started):
+    from flowctl.engine.tick import tick
+
+    monkeypatch.setenv("FLOWCTL_PROCESSES", "2")
+    starts = []
+    real = renderers._Process._start
+
+    def counted(self):
+        starts.append(self)
+        return real(self)
+
+    monkeypatch.setattr(renderers._Process, "_start", counted)
+    world = World(FLOW)
+    for number in range(people):
+        world.contact(f"p{number}")
+        world.event(f"p{number}", "signup", T0 + MINUTE)
+    assert tick(world.store, now=T0 + MINUTE, base=tmp_path).sent == people
+    assert len(starts) == started
+    assert len(list((tmp_path / "mail" / "new").iterdir())) == people
