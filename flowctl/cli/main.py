@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     # name: (section, module, one line of help)
     "validate": ("Check", "flowctl.cli.validate", "Say whether the files can run: syntax, values, names."),
     "lint": ("Check", "flowctl.cli.lint", "Judge the workflows: complexity, pressure, consent, style."),
+    "pressure": ("Check", "flowctl.cli.pressure", "Show the most messages that one contact can get, and really got."),
+    "split": ("Check", "flowctl.cli.split", "Cut a long workflow in two, at a step."),
     "rule": ("Check", "flowctl.cli.rule", "Explain a lint rule: what, why, example, what to do."),
     "test": ("Check", "flowctl.cli.test", "Run scenario tests on a virtual clock."),
     "schema": ("Check", "flowctl.cli.schema", "Write JSON Schemas, so that editors complete the files."),
@@ -47,7 +49,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "records": ("Data", "flowctl.cli.records", "List, export and import records: opportunities, tickets."),
     "tasks": ("Data", "flowctl.cli.tasks", "List what people are asked to do; say it is done."),
     "audiences": ("Data", "flowctl.cli.audiences", "List advertising audiences; export one, hashed."),
-    "messages": ("Data", "flowctl.cli.messages", "Render a message for a contact: what would leave."),
+    "inbox": ("Data", "flowctl.cli.inbox", "List what the app or site shows a contact; mark it seen."),
+    "messages": ("Data", "flowctl.cli.messages", "Render a message for a contact; send a real test of it."),
     "explain": ("Ask", "flowctl.cli.explain", "Tell one contact's story: every send, hold and skip, and why."),
     "report": ("Ask", "flowctl.cli.report", "Show a workflow's funnel, conversion, messages and versions."),
     "status": ("Ask", "flowctl.cli.status", "Show the store at a glance: in flight, due, last tick, trouble."),

@@ -1,4 +1,4 @@
-"""`flowctl messages`: what would leave."""
+"""`flowctl messages`: what would leave, and a real test of it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ flowctl messages render cart-reminder --contact ana@example.com
 flowctl messages render cart-reminder --contact C-1042 --html > preview.html
 flowctl messages render cart-reminder --contact C-1042 --variant short
 flowctl messages render cart-reminder --contact C-1042 --raw          the whole mail, as it would leave
+flowctl messages send-test cart-reminder --contact C-1042 --to me     by e-mail to git's user.email
+flowctl messages send-test cart-reminder --contact C-1042 --channel sms --to +33612345678
 """
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Render a message for a contact: what would leave.")
+_HELP = "Render a message for a contact: what would leave; send a test of it."
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=_HELP)
 
 
 @app.callback()
 def _group() -> None:
-    """Render a message for a contact: what would leave."""
+    """Render a message for a contact: what would leave; send a test of it."""
 
 
 @app.command("render")
@@ -47,6 +50,52 @@ def render_(
 
     said = invocation(ctx)
     project = said.project()
+    found = _message(project, message, variant)
+    with opened(said) as store:
+        letter = _letter(store, project, found, contact, channel or found.channels[0], variant)
+    _show(letter.payload, html=html, raw=raw)
+    if letter.channel == "sms":
+        said.say(_length(str(letter.payload.get("text") or "")))
+    return 0
+
+
+@app.command("send-test")
+def send_test_(
+    ctx: typer.Context,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", show_default=False)],
+    contact: Annotated[str, typer.Option("--contact", metavar="X", help="Whose values it shows.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Where it goes; `me` is git's user.email.")] = "me",
+    channel: Annotated[
+        str, typer.Option("--channel", help="Rather than the message's first.", show_default=False)
+    ] = "",
+    variant: Annotated[
+        str, typer.Option("--variant", metavar="NAME", help="Rather than the message as written.", show_default=False)
+    ] = "",
+) -> int:
+    """Send a message, as a contact would get it, to an address of your own: now, by the real channel.
+
+    The files as they are now count, with their channels and the secrets in the environment. Nothing of it enters the store, no
+    cap and no quiet hours hold it, and its unsubscribe link is nobody's. A suppressed address gets nothing.
+    """
+    from flowctl.cli.store import opened
+    from flowctl.engine.rehearsal import rehearsal_channels, send_test
+
+    said = invocation(ctx)
+    project = said.project()
+    found = _message(project, message, variant)
+    chosen = channel or found.channels[0]
+    recipient = _test_address(project, chosen, to)
+    with opened(said) as store:
+        channels = rehearsal_channels(store, project)
+        letter = _letter(store, project, found, contact, chosen, variant, recipient=recipient, signers=channels.signers)
+        reply = send_test(store, channels, letter)
+    said.say(f"sent to {letter.recipient} by {chosen}: {reply}")
+    if chosen == "sms":
+        said.say(_length(str(letter.payload.get("text") or "")))
+    return 0
+
+
+def _message(project: Any, message: str, variant: str) -> Any:
     found = project.messages.get(message)
     if found is None:
         import difflib
@@ -59,13 +108,59 @@ def render_(
     if variant and variant not in (DEFAULT_ARM, *found.variants):
         text = f"message {message} has no variant {variant!r}"
         raise UsageFailure(text, help=f"there is {', '.join((DEFAULT_ARM, *found.variants))}")
-    with opened(said) as store:
-        letter = _letter(store, project, found, contact, channel or found.channels[0], variant)
-    _show(letter.payload, html=html, raw=raw)
-    return 0
+    return found
 
 
-def _letter(store: Any, project: Any, message: Any, contact: str, channel: str, variant: str) -> Any:
+def _length(text: str) -> str:
+    """How long an SMS is, and what made it long."""
+    from flowctl.language.sms import UCS2, segments
+
+    parts, encoding, culprits = segments(text)
+    why = f", for {' '.join(culprits)}" if encoding == UCS2 else ""
+    return f"{len(text)} characters, {parts} segment{'s' if parts > 1 else ''} in {encoding.upper()}{why}"
+
+
+def _test_address(project: Any, channel: str, to: str) -> str:
+    """Where a test goes, in the form that its channel writes to."""
+    import subprocess
+
+    from flowctl.store.casting import CastError, phone
+
+    if to == "me":
+        if channel != "email":
+            text = f"who is `me` on {channel}?"
+            raise UsageFailure(text, help="say --to ADDRESS: a phone number, or a device's token")
+        done = subprocess.run(
+            ["git", "config", "user.email"], cwd=project.root, capture_output=True, text=True, check=False
+        )
+        if not done.stdout.strip():
+            text = "git knows no user.email for `me`"
+            raise UsageFailure(text, help="say --to ADDRESS")
+        return done.stdout.strip()
+    if channel not in ("sms", "whatsapp"):
+        return to
+    try:
+        return phone(to, project.settings.country)
+    except CastError as fault:
+        text = f"--to {to}: {fault}"
+        raise UsageFailure(text) from None
+
+
+def _letter(
+    store: Any,
+    project: Any,
+    message: Any,
+    contact: str,
+    channel: str,
+    variant: str,
+    *,
+    recipient: str = "",
+    signers: Any = None,
+) -> Any:
+    import hashlib
+    from secrets import token_hex
+
+    from flowctl.engine.attachments import files_of
     from flowctl.engine.contact import contact_values
     from flowctl.engine.letters import Letters, Refused
     from flowctl.engine.links import Links
@@ -77,17 +172,21 @@ def _letter(store: Any, project: Any, message: Any, contact: str, channel: str, 
     values, zone = contact_values(store.connection, resolve(store.connection, contact), project.field_types)
     address = values["phone"] if channel in ("sms", "whatsapp") else values.get(channel)
     links = Links(secret=store.secret, public_url=settings.public_url) if settings.public_url else None
-    made = Letters(links).build(
+    files = {hashlib.sha256(content).hexdigest(): content for content in files_of([snapshot], project.bodies)}
+    called = _called(store, snapshot, values["id"])
+    # The links of a test that was really sent must unsubscribe nobody.
+    values = {**values, "id": 0} if recipient else values
+    made = Letters(links, files=files.get, signers=signers).build(
         snapshot,
         channel=channel,
-        recipient=address or f"nobody@{settings.project}.invalid",
-        key="preview",
+        recipient=recipient or address or f"nobody@{settings.project}.invalid",
+        key=f"test-{token_hex(8)}" if recipient else "preview",
         now=clock.now(),
         contact=values,
         zone=zone or settings.timezone,
         data=_samples(project),
         variant=variant or None,
-        **_called(store, snapshot, values["id"]),
+        **called,
     )
     if isinstance(made, Refused):
         text = f"message {message.name} cannot be made for {contact}: {made.reason}"

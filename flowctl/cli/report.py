@@ -150,6 +150,8 @@ def _show_one(found: Funnel) -> None:
         "in doubt",
         "failed",
         "cancelled",
+        "segments",
+        "cost",
         "skipped",
     ]
     always = {"message", "channel", "sent", "opened", "clicked", "unsubscribed"}
@@ -222,6 +224,8 @@ def _message(each: MessageCount) -> tuple[object, ...]:
         each.in_doubt,
         each.failed,
         each.cancelled,
+        each.segments or "",
+        each.cost,
     )
     return (each.message, each.channel, *counts, skipped)
 

@@ -127,6 +127,10 @@ def _show(found: SimulationResult, said: Invocation) -> None:
         for each in found.workflows
     ]
     render.table(columns, rows, right=columns[1:])
+    if found.costs:
+        print()
+        costs = [(each.channel, each.messages, each.segments, each.amount) for each in found.costs]
+        render.table(["channel", "messages", "segments", "cost"], costs, right=["messages", "segments", "cost"])
     print()
     people = [
         (messages, count, f"{count / found.contacts:.1%}" if found.contacts else "")

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from flowctl.language.arm import DEFAULT_ARM
+from flowctl.report.costs import by_message
 from flowctl.report.flow import flow
 from flowctl.report.places import Steps
 
@@ -89,6 +90,8 @@ class MessageCount:
     complained: int
     unsubscribed: int
     variants: tuple[VariantCount, ...] = ()
+    segments: int = 0  # of SMS, sent or in doubt
+    cost: str = ""  # of all of them, where the channel says a `cost:`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,6 +232,7 @@ def _messages(connection: sqlite3.Connection, versions: dict[int, int]) -> list[
             skipped.setdefault((message, channel), Counter())[reason] += count
     answers = _answers(connection, marks)
     variants = _variants(connection, marks)
+    costs = by_message(connection, versions)
     return [
         MessageCount(
             message=message,
@@ -245,6 +249,8 @@ def _messages(connection: sqlite3.Connection, versions: dict[int, int]) -> list[
             complained=answers[message, channel, 6],
             unsubscribed=answers[message, channel, 7],
             variants=tuple(variants.get((message, channel), ())),
+            segments=costs.get((message, channel), (0, ""))[0],
+            cost=costs.get((message, channel), (0, ""))[1],
         )
         for (message, channel), counts in states.items()
     ]

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     import sqlite3
 
+    from flowctl.report.costs import ChannelCost
     from flowctl.report.timeline import Timeline
 
 _HELD = 9  # journal_kinds
@@ -65,6 +66,7 @@ class SimulationResult:
     failed: int
     facts: dict[str, int]
     answers: dict[str, int]
+    costs: tuple[ChannelCost, ...] = ()
     timeline: Timeline | None = None
 
     @property

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from flowctl.channels.recording import RecordingChannel
 from flowctl.engine.apply import apply
 from flowctl.engine.runtime import Experiment
-from flowctl.engine.tick import tick
+from flowctl.engine.tick import prepare, tick
 from flowctl.language.assumptions import Assumptions
 from flowctl.language.durations import DAY_MS
+from flowctl.report.costs import by_channel
 from flowctl.report.timeline import timeline
 from flowctl.simulate import result
 from flowctl.simulate.behaviour import Answer, Behaviour, Fact, Sent, day_starts
@@ -105,6 +106,7 @@ def _run(
         failed=result.failed(connection, plan.start),
         facts=dict(sorted(world.facts.items())),
         answers=dict(sorted(world.answers.items())),
+        costs=by_channel(connection, since=plan.start),
         timeline=timeline(copy, contact) if contact is not None else None,
     )
 
@@ -125,6 +127,7 @@ class _World:
         self._people = {
             name: contacts_sql(self._connection, project, said.who) for name, said in plan.assumptions.events.items()
         }
+        self._prepared = prepare(copy, Experiment())  # no network: `fetch` takes its sample
         self._seen = self._connection.execute("SELECT coalesce(max(id), 0) FROM message_events").fetchone()[0]
 
     def pass_day(self, start: int) -> None:
@@ -139,7 +142,8 @@ class _World:
                 now=now,
                 channels=self._channels,
                 slice_ms=self._plan.step_ms,
-                experiment=Experiment(),  # no network: `fetch` takes its sample
+                prepared=self._prepared,
+                unasked=True,
             )
             self.ticks += 1
             self._behaviour.receive(self._sent())
