@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from flowctl import __version__, clock
 from flowctl.channels.channel import FENCED, Letter, Receipt, one_line
@@ -133,7 +133,7 @@ class HttpConnection:
             return Receipt(outcome="retry", reply=self._clean(str(fault)), phase="open", scope="sender")
         except NoAddress as fault:
             return Receipt(outcome="retry", reply=self._clean(str(fault)), phase="open", scope="provider")
-        unreached = self._connect(request)
+        unreached = self._connect(request.parts)
         if unreached:
             return unreached
         self._pace.wait()
@@ -142,7 +142,7 @@ class HttpConnection:
         # While leave was asked for the server may have hung up: nothing has left yet, so a new line is as good.
         if self._wire is None or not self._wire.is_idle():
             self.close()
-            unreached = self._connect(request)
+            unreached = self._connect(request.parts)
             if unreached:
                 return Receipt(outcome="retry", reply=unreached.reply, phase="data", scope="provider")
         return self._exchange(request)
@@ -153,9 +153,17 @@ class HttpConnection:
         if wire is not None:
             wire.close()
 
-    def _connect(self, request: _Request) -> Receipt | None:
+    def reach(self) -> str:
+        """Connect, ask nothing; empty, or what stands in the way."""
+        try:
+            unreached = self._connect(self._requests.address())
+        except NoAddress as fault:
+            return self._clean(str(fault))
+        return unreached.reply if unreached else ""
+
+    def _connect(self, parts: SplitResult) -> Receipt | None:
         """The safe phase: a line to the right host, new or still good; or why there is none."""
-        to = origin(request.parts)
+        to = origin(parts)
         if self._wire is not None:
             fresh = monotonic() - self._used_at_s < IDLE_S
             if fresh and self._to == to and self._wire.is_idle():
@@ -164,9 +172,7 @@ class HttpConnection:
         private = self._settings.private
         try:
             end = monotonic() + self._settings.timeout_s
-            self._wire = dial(
-                request.parts, end, allowed=lambda address: private or is_public(address), context=self._context
-            )
+            self._wire = dial(parts, end, allowed=lambda address: private or is_public(address), context=self._context)
         except NoAddress as fault:
             hint = "; `private: true` allows it" if str(fault).endswith("private address") else ""
             return Receipt(outcome="retry", reply=self._clean(f"{fault}{hint}"), phase="connect", scope="provider")
@@ -232,7 +238,7 @@ class _WrongSender(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
-    parts: Any  # urllib's SplitResult
+    parts: SplitResult
     data: bytes = field(repr=False)
 
 
@@ -273,6 +279,10 @@ class _Requests:
             return _Request(said["method"], parts, request_bytes(said["method"], parts, headers, body))
         except NoAddress as fault:
             raise _CannotSay(str(fault)) from None
+
+    def address(self) -> SplitResult:
+        """Where requests go, whatever a message says: no value stands in a host."""
+        return split(self._url({}))
 
     def _names(self, letter: Letter) -> dict[str, Any]:
         """What may stand between braces."""

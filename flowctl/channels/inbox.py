@@ -48,5 +48,9 @@ class InboxChannel:
             return Receipt(outcome="failed", reply=fault, phase="body")
         return Receipt(outcome="sent", reply="in the inbox", phase="body")
 
+    def reach(self) -> str:
+        """Nothing stands in the way: it is the store itself."""
+        return ""
+
     def close(self) -> None:
         """Nothing is held open."""

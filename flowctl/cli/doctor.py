@@ -35,6 +35,7 @@ def command(
     from flowctl.engine.adapters import channel_maker
     from flowctl.engine.runtime import load
     from flowctl.report.health import health
+    from flowctl.store.inbox import Shelf
 
     said = invocation(ctx)
     with opened(said) as store:
@@ -43,7 +44,7 @@ def command(
             store,
             now=clock.now(),
             digest=_digest(said),
-            channels=channel_maker(runtime, said.root()) if runtime else None,
+            channels=channel_maker(runtime, said.root(), Shelf(store.connection, clock.now)) if runtime else None,
         )
     _show(found, as_json=as_json)
     return 1 if any(finding.level == "problem" for finding in found) else 0

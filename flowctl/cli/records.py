@@ -66,10 +66,20 @@ def list_(
         render.document("records", {"records": [{**asdict(each), "at": iso(each.at)} for each in found]})
         return 0
     rows = [
-        (each.id, each.kind, each.key, each.contact, iso(each.at), each.workflow or "imported", _told(each.values))
+        (
+            each.id,
+            each.kind,
+            each.key,
+            each.contact,
+            iso(each.at),
+            each.workflow or "imported",
+            each.push or "",
+            _told(each.values),
+        )
         for each in found
     ]
-    render.table(["id", "record", "key", "contact", "at", "workflow", "values"], rows, right=["id"])
+    columns = ["id", "record", "key", "contact", "at", "workflow", "service", "values"]
+    render.table(columns, rows, right=["id"])
     return 0
 
 

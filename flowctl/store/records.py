@@ -37,6 +37,9 @@ class Record:
     at: int
     workflow: str | None
     values: dict[str, Any]
+    push: str | None = (
+        None  # None: no service is told of it; else waiting, pushed or failed, with what the service last said
+    )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -88,14 +91,22 @@ def records(
     """Records in order of arrival, in flat memory."""
     rows = connection.execute(
         "SELECT r.id, r.kind, r.key, coalesce(c.key, c.email, '#' || c.id), r.at, "
-        "(SELECT e.workflow FROM enrollments e WHERE e.id = r.enrollment_id), r.record_values FROM records r JOIN contacts c "
-        "ON c.id = r.contact_id WHERE r.kind = coalesce(:kind, r.kind) AND r.contact_id = coalesce(:contact, r.contact_id) "
+        "(SELECT e.workflow FROM enrollments e WHERE e.id = r.enrollment_id), r.record_values, "
+        "CASE p.state WHEN 0 THEN 'waiting' WHEN 1 THEN 'pushed' WHEN 2 THEN 'failed' END, p.reply FROM records r JOIN contacts c "
+        "ON c.id = r.contact_id LEFT JOIN record_pushes p ON p.record_id = r.id WHERE r.kind = coalesce(:kind, r.kind) AND r.contact_id = coalesce(:contact, r.contact_id) "
         "ORDER BY r.id LIMIT :limit",
         {"kind": kind, "contact": contact_id, "limit": -1 if limit is None else limit},
     )
     return (
         Record(
-            id=row[0], kind=row[1], key=row[2], contact=row[3], at=row[4], workflow=row[5], values=json.loads(row[6])
+            id=row[0],
+            kind=row[1],
+            key=row[2],
+            contact=row[3],
+            at=row[4],
+            workflow=row[5],
+            values=json.loads(row[6]),
+            push=row[7] if row[7] in (None, "pushed") or not row[8] else f"{row[7]}: {row[8]}",
         )
         for row in rows
     )

@@ -538,3 +538,15 @@ def test_two_letters_are_two_requests_and_one_letter_always_the_same():
             send(api, letter)
         one, two, three = (asked.body for asked in api.asked)
     assert one == two != three
+
+
+def test_reaching_a_provider_asks_it_nothing():
+    with serving(Twilio) as api:
+        line = channel_to(api).open()
+        assert line.reach() == ""
+        line.close()
+        assert api.asked == []
+        line = channel_to(api, private=False).open()
+        assert "private address" in line.reach()
+    line = channel_to(api).open()
+    assert "no connection" in line.reach()
