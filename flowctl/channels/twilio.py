@@ -92,7 +92,10 @@ def _derived(names: Mapping[str, Any]) -> dict[str, Any]:
         "to": f"{prefix}{names['recipient']}",
         "from": f"{prefix}{sender}" if sender and not service else None,
         "service": sender if service else None,
-        "callback": names["callback"] or None,
+        # Twilio's own id is not known before its answer: the key tells what a report is about even where that never came.
+        "callback": f"{names['callback']}{'&' if '?' in names['callback'] else '?'}key={names['key']}"
+        if names["callback"]
+        else None,
         # An approved template speaks for itself.
         "body": None if names.get("template") else names.get("text"),
     }

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rule": ("Check", "flowctl.cli.rule", "Explain a lint rule: what, why, example, what to do."),
     "test": ("Check", "flowctl.cli.test", "Run scenario tests on a virtual clock."),
     "schema": ("Check", "flowctl.cli.schema", "Write JSON Schemas, so that editors complete the files."),
+    "providers": ("Check", "flowctl.cli.providers", "List HTTP providers of channels; show one's description."),
     "simulate": ("Check", "flowctl.cli.simulate", "Run all workflows on a copy with a virtual clock; nothing leaves."),
     "diff": ("Release", "flowctl.cli.diff", "Tell what a change in git means, not which lines moved."),
     "plan": ("Release", "flowctl.cli.plan", "Show what applying the files would do, to contacts in flight too."),
@@ -61,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "store": ("Operate", "flowctl.cli.adopt", "Let a restored store send again."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
-GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state", "store"})  # fmt: skip
+GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state", "providers", "store"})  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

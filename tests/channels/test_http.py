@@ -182,7 +182,7 @@ def test_what_twilio_is_told():
         whatsapp = {"template": "HX1", "parameters": ["Ana", "10 €"]}
         send(api, sms(channel="whatsapp", sender="+33700000001", payload=whatsapp), channel="whatsapp")
         first, second, third, fourth = (asked.form for asked in api.asked)
-    assert first == {"To": ANA, "From": "MaisonLune", "Body": TEXT, "StatusCallback": "https://news.example.com/twilio"}
+    assert first == {"To": ANA, "From": "MaisonLune", "Body": TEXT, "StatusCallback": "https://news.example.com/twilio?key=k1"}
     assert (second.get("MessagingServiceSid"), second.get("From")) == (service, None)
     assert third["From"] == "+33700000000"
     assert fourth == {

@@ -164,3 +164,15 @@ def test_stop_comes_in_by_events(shop):
     before = len(shop.api.asked)
     assert shop("tick")[0] == 0
     assert len(shop.api.asked) == before
+
+
+def test_providers_are_listed_and_shown_to_copy(shop, tmp_path):
+    _, out, _ = shop("providers", "list", "--json")
+    assert [each["provider"] for each in json.loads(out)["providers"]] == ["brevo", "ovh", "vonage"]
+    _, text, _ = shop("providers", "show", "vonage")
+    (tmp_path / "acme.yaml").write_text(text.replace("provider: vonage", "provider: acme"))
+    assert shop("validate")[0] == 0
+    _, out, _ = shop("providers", "list", "--json")
+    assert json.loads(out)["providers"][0]["where"] == "acme.yaml"
+    assert shop("providers", "show", "acme")[1] == (tmp_path / "acme.yaml").read_text()
+    assert shop("providers", "show", "nobody")[0] == 2
