@@ -18,8 +18,9 @@ end was not attempted.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Letters taken per connection: one in its hands and one behind it, so that none waits for the next to be built.
 LETTERS_PER_CONNECTION = 2
+# How long those who ask to leave wait for the other connections: a commit takes about as long, and serves them all.
+GATHER_S = 0.002
 # What sounds like the provider's refusal once a recipient is named, "by policy" say, may be that recipient's own wish:
 # one of them must not hold up everybody at every tick. Three in a row with nothing accepted between are the provider's.
 SUSPICIONS_MAX = 3
@@ -149,7 +152,7 @@ class Pool:
                         under_way += 1
                 if under_way == 0:
                     break
-                asks, ended = self._gather()
+                asks, ended = self._gather(under_way)
                 under_way -= len(ended)
                 done = _settled(ended)
                 if asks or done:
@@ -173,20 +176,29 @@ class Pool:
             thread.start()
         self._jobs.put(job)
 
-    def _gather(self) -> tuple[list[_Ask], list[_Done]]:
-        """Everything that came in; waits for the first."""
+    def _gather(self, under_way: int) -> tuple[list[_Ask], list[_Done]]:
+        """Everything that came in; waits for the first, and a moment for the other connections: they share a commit."""
         asks: list[_Ask] = []
         ended: list[_Done] = []
-        item: _Ask | _Done = self._inbox.get()
-        while True:
+        item: _Ask | _Done | None = self._inbox.get()
+        until_s = time.monotonic() + GATHER_S
+        while item is not None:
             if isinstance(item, _Ask):
                 asks.append(item)
             else:
                 ended.append(item)
-            if self._inbox.empty():
-                break
-            item = self._inbox.get()
+            # Each connection that is not done for good will ask once more.
+            item = self._next(until_s if len(asks) < min(under_way - len(ended), len(self._threads)) else None)
         return asks, ended
+
+    def _next(self, until_s: float | None) -> _Ask | _Done | None:
+        """What came in next, until a time; what is there already where none is said."""
+        try:
+            if until_s is not None and (left_s := until_s - time.monotonic()) > 0:
+                return self._inbox.get(timeout=left_s)
+            return self._inbox.get_nowait()
+        except Empty:
+            return None
 
     def _refuse_rest(self, under_way: int) -> None:
         """The caller left in the middle: nothing more leaves, and what is leaving is waited for."""

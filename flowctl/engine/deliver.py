@@ -32,13 +32,18 @@ if TYPE_CHECKING:
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
+    _Settle = Callable[[Iterable[Attempt]], None]
+
 ATTEMPTS_MAX = 8  # with the backoff below the last one is two and a half hours after the first
 BACKOFF_MS = 60_000  # doubled at each attempt: 1, 2, 4 … 64 minutes
-PROVIDER_MS = 5 * 60_000  # when a message is tried again whose provider may refuse, or may have meant only its recipient
+PROVIDER_MS = (
+    5 * 60_000
+)  # when a message is tried again whose provider may refuse, or may have meant only its recipient
 RESEND_MS = (
     5 * 60_000
 )  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
 DOUBTS_MAX = 2
+_WAKE = "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?"
 PASSES_MAX = 20  # a pass that reroutes to another channel makes work for the next one
 
 
@@ -217,21 +222,26 @@ class Delivery:
         receipts: list[Receipt] = []
         inline = getattr(channel, "inline", False)
         letters = self._build(claims, refused, alone=inline)
-        leave = (
-            self._inline(channel, letters, by_key)
-            if inline
-            else self._pooled(name, channel, letters, by_key)
-        )
-        for attempts in leave:
-            with transaction(self._connection):
-                self._heed(name, claims, done)
-                for attempt in attempts:
-                    claim = by_key.pop(attempt.letter.key)
+
+        def settle(attempts: Iterable[Attempt]) -> None:
+            self._heed(name, claims, done)
+            sent: list[tuple[Claim, Receipt]] = []
+            for attempt in attempts:
+                claim = by_key.pop(attempt.letter.key)
+                if attempt.receipt.outcome == "sent":
+                    sent.append((claim, attempt.receipt))
+                else:
                     self._settle(claim, attempt.receipt, done)
-                    self._costs.note(claim.id, claim.contact_id, attempt.letter, attempt.receipt)
-                    if not attempt.receipt.fenced:
-                        receipts.append(attempt.receipt)
-            crash.point("settled")
+                self._costs.note(claim.id, claim.contact_id, attempt.letter, attempt.receipt)
+                if not attempt.receipt.fenced:
+                    receipts.append(attempt.receipt)
+            self._sent(sent, self._clock())
+            done.sent += len(sent)
+
+        if inline:
+            self._inline(channel, letters, by_key, settle)
+        else:
+            self._pooled(name, channel, letters, by_key, settle)
         with transaction(self._connection):
             self._heed(name, claims, done)
             now = self._clock()
@@ -254,7 +264,7 @@ class Delivery:
         )
         done.refusals[claim.channel] = reply
 
-    def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]) -> Iterator[list[Attempt]]:
+    def _inline(self, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim], settle: _Settle) -> None:
         """A channel that answers at once, as the inbox and simulate's and test's: one transaction for all."""
         line = channel.open()
         built = list(letters)
@@ -270,28 +280,36 @@ class Delivery:
             ]
         if granted:
             self._record.write(batch, self._clock())
-        yield attempts
+        with transaction(self._connection):
+            settle(attempts)
+        crash.point("settled")
 
     def _pooled(
-        self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim]
-    ) -> Iterator[tuple[Attempt, ...]]:
+        self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim], settle: _Settle
+    ) -> None:
+        """Several connections at once. What is over and what asks to leave share a transaction: its commit is most of a round."""
         pool = self._pools.get(name) or self._pools.setdefault(name, Pool(channel))
         for round_ in pool.rounds(letters):
             if self.stopped:
                 pool.stop()
-            if round_.asking:
-                with transaction(self._connection):
+            if round_.done:
+                crash.point("transmitted")
+            granted: set[str] = set()
+            with transaction(self._connection):
+                if round_.done:
+                    settle(round_.done)
+                if round_.asking:
                     granted, batch = self._mark(round_.asking)
                     self._keep(
                         [letter for letter in round_.asking if letter.key in granted and not letter.marketing], by_key
                     )
+            if round_.done:
+                crash.point("settled")
+            if round_.asking:
                 if granted:
                     self._record.write(batch, self._clock())
                 crash.point("transmitting")
                 round_.grant(letter for letter in round_.asking if letter.key in granted)
-            if round_.done:
-                crash.point("transmitted")
-                yield round_.done
 
     def _mark(self, letters: Sequence[Letter]) -> tuple[set[str], int]:
         """The point of no return: these are transmitting, unless somebody cancelled or took them over, or the address was suppressed since.
@@ -346,9 +364,6 @@ class Delivery:
             self._release([claim], now)
             return
         match receipt.outcome:
-            case "sent":
-                self._sent(claim, receipt, now)
-                done.sent += 1
             case "in_doubt":
                 _doubt(self._connection, claim, receipt.reply, now)
                 done.in_doubt += 1
@@ -368,17 +383,22 @@ class Delivery:
             case "retry":
                 self._retry(claim, receipt, now, done)
 
-    def _sent(self, claim: Claim, receipt: Receipt, now: int) -> None:
-        self._connection.execute(
+    def _sent(self, sent: list[tuple[Claim, Receipt]], now: int) -> None:
+        """The server accepted these."""
+        self._connection.executemany(
             f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = ?, reason = NULL WHERE id = ? AND state = {TRANSMITTING}",
-            (now, receipt.reply, claim.id),
+            [(now, receipt.reply, claim.id) for claim, receipt in sent],
         )
-        self._connection.execute(
+        self._connection.executemany(
             "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel) VALUES (?, ?, 0, ?, ?, ?, ?)",
-            (claim.contact_id, claim.message_id, now, claim.id, claim.enrollment_id, claim.channel_id),
+            [
+                (claim.contact_id, claim.message_id, now, claim.id, claim.enrollment_id, claim.channel_id)
+                for claim, _ in sent
+            ],
         )
-        self._forget(claim)
-        _wake(self._connection, claim, now)
+        for claim, _ in sent:
+            self._forget(claim)
+        self._connection.executemany(_WAKE, [(now, claim.enrollment_id, claim.pc) for claim, _ in sent])
 
     def _fail(self, claim: Claim, reason: str, now: int, done: Delivered) -> None:
         """Refused for good; where an earlier attempt may have left, that is all that is known."""
@@ -459,7 +479,4 @@ def _note(connection: sqlite3.Connection, claim: Claim, kind: str, reason: str, 
 
 def _wake(connection: sqlite3.Connection, claim: Claim, now: int) -> None:
     """The contact may go on from the step that sent."""
-    connection.execute(
-        "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?",
-        (now, claim.enrollment_id, claim.pc),
-    )
+    connection.execute(_WAKE, (now, claim.enrollment_id, claim.pc))

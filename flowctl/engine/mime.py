@@ -185,7 +185,7 @@ def body(parts: Sequence[str]) -> tuple[bytes, Encoding]:
             size, beyond = size + len(text) + piece.size, beyond + len(data) - len(text) + piece.beyond
             made += (binascii.b2a_qp(data + b"\r\n", istext=True), piece.middle)
             line = [piece.last]
-    if beyond > size * _BASE64_FROM or any(["\r" in part for part in parts]):
+    if beyond > size * _BASE64_FROM or "\r" in "".join(parts):
         return _whole_body("".join(parts))
     return b"".join(made), "quoted-printable"
 
