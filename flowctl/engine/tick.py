@@ -39,6 +39,7 @@ SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minu
 LOOKS_MAX = 200  # looks at one instant: scores and segments may move each other, and without end only by a slip
 # Whether somebody is about to enter or due.
 _UNFINISHED = "SELECT EXISTS (SELECT 1 FROM entries) OR EXISTS (SELECT 1 FROM enrollments WHERE due_at <= ?)"
+CLOCK_BEHIND_MS_MAX = 86_400_000  # beyond this somebody must look: in a time that stands still for long, what arrives expires
 ROUNDS_MAX = 100  # steps and deliveries may make new facts; more rounds than this is a cycle
 
 
@@ -208,6 +209,8 @@ class _Tick:
         self._report.recovered = again + doubtful
         self._report.in_doubt += doubtful
         last = _cursor(self._connection, "tick")
+        if last - now > CLOCK_BEHIND_MS_MAX:
+            raise _wrong_clock(last - now)
         if now < last:
             # A clock that jumped back: time stands still until it has caught up, so that nothing happens twice.
             self._report.clock_behind_ms = last - now
@@ -385,6 +388,14 @@ class _Tick:
         report.stopped = delivery.stopped
         self._point("delivered")
         return done.settled > 0 and not delivery.stopped
+
+
+def _wrong_clock(behind_ms: int) -> Failure:
+    message = f"the clock is {behind_ms / 86_400_000:.1f} days behind the last tick: it is wrong now, or it was wrong then"
+    return Failure(
+        message,
+        help="if now: set it, `timedatectl` shows it. If then: restore a backup from before that tick, then `flowctl store adopt`",
+    )
 
 
 def _cursor(connection: sqlite3.Connection, name: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from flowctl.crash import POINTS
 from tests.crash.town import Town, storm_rounds
-from tests.engine.world import MINUTE, at
+from tests.engine.world import MINUTE, at, workflow
 
 PEOPLE = 12
 # Each point at its first pass and, where a tick passes it again, deep inside. `transmitting` is after the point of no return, before DATA.
@@ -35,6 +35,29 @@ def test_dying_at(place, tmp_path, smtp_server, monkeypatch):
     # Only what was past the point of no return may be in doubt, and of that at most what was under way at once.
     assert doubtful <= (4 if place.startswith(("built:", "transmit", "settled")) else 0)
     assert doubtful >= (1 if place.startswith("transmitting") else 0)
+
+
+@pytest.mark.parametrize("policy", ["marketing", "transactional"])
+@pytest.mark.parametrize("point", POINTS)
+def test_dying_at_each_point_by_policy(point, policy, tmp_path, smtp_server, monkeypatch):
+    """Marketing leaves at most once, transactional at least once, and what may have left is listed."""
+    message = {"marketing": "hello", "transactional": "receipt"}[policy]
+    server = smtp_server()
+    town = Town(tmp_path, monkeypatch, server.port, workflow("w", steps=f"- send: {message}\n  via: email"), people=8)
+    assert town.run("tick", now=at("5m"), FLOWCTL_CRASH_AT=point)[0] == 137, "it never came to that point"
+    town.ticks("6m", "12m", "20m", "1h", "1d")
+    town.reckon(server, now=at("1d"))
+    states = town.states()
+    assert sum(states.values()) == 8
+    if policy == "transactional":  # each was asked again, and the server answers
+        assert states == {(message, "sent"): 8}
+        assert set(server.recipients()) == {f"c{number:03}@example.com" for number in range(8)}
+    else:
+        doubtful = states[message, "in_doubt"]
+        assert states[message, "sent"] == 8 - doubtful
+        assert (
+            (1 if point == "transmitting" else 0) <= doubtful <= (4 if point.startswith(("transmit", "settled")) else 0)
+        )
 
 
 def test_dying_in_the_middle_of_transactional_messages(tmp_path, smtp_server, monkeypatch):

@@ -54,7 +54,7 @@ class Town:
         for offset in offsets:
             self.tick(at(offset))
 
-    def command(self, *arguments: str, now: int, **environment: str) -> subprocess.Popen:
+    def command(self, *arguments: str, now: int, preexec_fn=None, **environment: str) -> subprocess.Popen:
         """A `flowctl` of its own."""
         said = {**os.environ, "FLOWCTL_NOW": str(now), **environment}
         return subprocess.Popen(
@@ -63,6 +63,7 @@ class Town:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=preexec_fn,  # noqa: PLW1509 - it only sets a limit
         )
 
     def run(self, *arguments: str, now: int, **environment: str) -> tuple[int, str, str]:

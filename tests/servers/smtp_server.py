@@ -36,6 +36,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--drop", choices=["greeting", "mail", "rcpt", "data", "dot"], help="close the line there, without a reply"
     )
+    parser.add_argument("--quit", metavar="REPLY", help="reply to QUIT")
     parser.add_argument("--close-after", action="store_true", help="close the line after each reply to the dot")
     parser.add_argument("--per-connection", type=int, help="421 and close after so many messages on one line")
     parser.add_argument("--total", type=int, help="421 and close for good after so many messages")
@@ -108,6 +109,9 @@ class FaultyKeeper(Keeper):
             server.transport.close()
             return "250 never seen"
         return options.dot or f"250 kept as {name}"
+
+    async def handle_QUIT(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        return self._options.quit or "221 bye"
 
     def _take(self, server, envelope) -> str:
         self.total += 1
