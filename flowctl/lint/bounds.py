@@ -89,6 +89,7 @@ class Bound:
         ]
         self.key = self.graph.comeback.key
         self._curve: tuple[int, Curve] | None = None
+        self._free_curve: tuple[int, Curve] | None = None
 
     @property
     def is_side_by_side(self) -> bool:
@@ -116,8 +117,7 @@ class Bound:
         """The most messages that any window of that length can hold; counted no further than `sends_max`."""
         found = min(sends_max, self._told(sends_max).most(window_ms) * self._runs(window_ms))
         if found and self._once:
-            gaps = self.pressure.gaps(self._free, one_run=self._is_spaced_by_entry)
-            most = curve(gaps, self._free, sends_max=sends_max).most(window_ms) * self._runs(window_ms)
+            most = self._told_free(sends_max).most(window_ms) * self._runs(window_ms)
             found = min(found, most + sum(ceil(window_ms / once_ms) for once_ms in self._once.values()))
         return found
 
@@ -166,6 +166,13 @@ class Bound:
             gaps = self.pressure.gaps(self.sends, one_run=self._is_spaced_by_entry)
             self._curve = (sends_max, curve(gaps, self.sends, sends_max=sends_max))
         return self._curve[1]
+
+    def _told_free(self, sends_max: int) -> Curve:
+        """The same of the sends that no `once` spaces."""
+        if self._free_curve is None or self._free_curve[0] < sends_max:
+            gaps = self.pressure.gaps(self._free, one_run=self._is_spaced_by_entry)
+            self._free_curve = (sends_max, curve(gaps, self._free, sends_max=sends_max))
+        return self._free_curve[1]
 
     def _runs(self, window_ms: int) -> int:
         """How many runs can send within a window, where runs are counted and not laid end to end."""

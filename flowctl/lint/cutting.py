@@ -11,7 +11,7 @@ from flowctl.language.steps.send import SameChannel
 from flowctl.lint.steps import TAKING_TIME, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from flowctl.language.conditions import Condition
     from flowctl.language.steps import Step
@@ -68,12 +68,20 @@ def module_of(steps: Sequence[Step]) -> Module | None:
     return best[1] if best else None
 
 
+def free_name(name: str, declared: Collection[str]) -> str:
+    """`cart-2`, or the next number that is free."""
+    number = 2
+    while f"{name}-{number}" in declared:
+        number += 1
+    return f"{name}-{number}"
+
+
 def _crossed(steps: Sequence[Step]) -> set[int]:
     """The cuts of a list across which a later step refers to an earlier one, or to data that it fetched."""
     last_named: dict[str, int] = {}
     crossed: set[int] = set()
     for index, step in enumerate(steps):
-        for name in _mentioned(step):
+        for name in mentioned(step):
             if name in last_named:
                 crossed.update(range(last_named[name] + 1, index + 1))
         for one in walk([step]):
@@ -84,7 +92,7 @@ def _crossed(steps: Sequence[Step]) -> set[int]:
     return crossed
 
 
-def _mentioned(step: Step) -> Iterator[str]:
+def mentioned(step: Step) -> Iterator[str]:
     """Names of steps and of fetched data that a step, and those inside it, refer to."""
     for one in walk([step]):
         if isinstance(one, SendStep) and isinstance(one.via, SameChannel):

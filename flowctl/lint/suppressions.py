@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.problem import Edit, Fix, Place, Problem
 from flowctl.language.source import Mapping, Node, Sequence, comments, lines, parse_text
 from flowctl.lint.rules import READING, SLUGS
+from flowctl.project.find import SETTINGS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -55,7 +56,7 @@ class Suppressions:
             covering = [
                 one
                 for one in self.found
-                if one.is_sound and problem.code in one.codes and one.covers_place(problem.place)
+                if one.is_sound and problem.code in one.codes and any(map(one.covers_place, _silenced_at(problem)))
             ]
             if not covering or problem.code in READING:
                 yield problem
@@ -80,6 +81,12 @@ class Suppressions:
                 yield one, f"{refused[0]} is a fault of the file and cannot be silenced", "mend the fault"
             elif unused := [code for code in one.codes if code in ran and code not in one.used]:
                 yield one, f"nothing here is found by {', '.join(unused)}", "delete the comment"
+
+
+def _silenced_at(problem: Problem) -> Iterator[Place]:
+    """Where a comment silences a finding: at its place, and at the setting of flowctl.yaml that it measures by."""
+    yield problem.place
+    yield from (related.place for related in problem.related if related.place.path == SETTINGS_FILE)
 
 
 def remove(one: Suppression, sources: AnyMapping[str, str]) -> Fix:

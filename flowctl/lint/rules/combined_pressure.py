@@ -57,7 +57,8 @@ steps:
 
 ## Options
 
-`pressure:` in flowctl.yaml sets the caps; without them the default budgets of PRS001 are the measure.
+`pressure:` in flowctl.yaml sets the caps; without them the default budgets of PRS001 are the measure. Where the cap is meant to choose,
+say so there: `# flowctl: ignore[PRS002] who is in all of them hears what comes first` above `pressure:`.
 
 ## Source
 
@@ -159,7 +160,11 @@ def _finding(context: Context, worst: _Excess, others: Sequence[_Excess]) -> Pro
         f"also over: {one.total.shown} marketing {one.measure.noun} in {one.rate.per} ({one.measure.kind} {one.rate.count})"
         for one in others
     ]
-    related = (Related(place=first.node.place, label="the first of them"),)
+    caps = context.settings.pressure
+    limit = (
+        (Related(place=caps.place_of(measure.name), label="the cap"),) if caps is not None and measure.is_cap else ()
+    )
+    begin = (Related(place=first.node.place, label="the first of them"),) if first.node.place != over.node.place else ()
     return Problem(
         code=CODE,
         slug=SLUG,
@@ -168,7 +173,7 @@ def _finding(context: Context, worst: _Excess, others: Sequence[_Excess]) -> Pro
         message=f"one contact can be sent {total.shown} marketing {measure.noun} in {rate.per} ({measure.kind} {rate.count}): {total.named}",
         place=over.node.place,
         label=_label(worst),
-        related=related if first.node.place != over.node.place else (),
+        related=(*begin, *limit),
         detail=(*told(way, more=total.count - len(way)), *also, *_live(context, total)),
         help=f"lengthen the wait before `{over.node.name}`, put the workflows in one `exclusive_group` whose members end with a "
         "wait, or part their audiences by a field that does not change"

@@ -79,6 +79,7 @@ CODE = "PRS008"
 SLUG = "duplicate-trigger"
 SEVERITY: Severity = "warning"
 
+LOOKED_MAX = 50  # earlier workflows with the same trigger that one is compared with
 Fact = tuple[str, ...]
 
 
@@ -95,7 +96,7 @@ def check(context: Context) -> Iterator[Problem]:
             if fact is None:
                 continue
             own.append((fact, trigger))
-            for other, theirs in known.get(fact, ()):
+            for other, theirs in known.get(fact, ())[:LOOKED_MAX]:
                 if other.name not in told and _clash(journey, trigger, other, theirs):
                     told.add(other.name)
                     yield _finding(journey, trigger, other, theirs)

@@ -76,23 +76,20 @@ def check(context: Context) -> Iterator[Problem]:
 
 
 def _help(journey: Journey, context: Context) -> str:
-    from flowctl.lint.cutting import module_of  # noqa: PLC0415 - most projects have no such workflow
+    from flowctl.lint.cutting import free_name, module_of  # noqa: PLC0415 - most projects have no such workflow
 
     module = module_of(journey.workflow.steps)
     if module is None:
         return "split it into workflows with one aim each, and hand over with `start`"
-    name = _free_name(journey.name, context)
-    at_end = (
-        "in their place" if module.is_end else f"in their place, behind a `wait` that lasts until `{name}` is through"
-    )
+    name = free_name(journey.name, context.project.declared.get("workflow", {}))
+    stretch = f"{module.described} are {module.size} steps that stand for themselves"
+    if module.is_end:
+        at = f" --at {module.steps[0].name}" if module.steps[0].name else ""
+        return (
+            f"{stretch}: `flowctl split {journey.name}{at}` moves them to a workflow `{name}` with "
+            f"`triggers: [{{manual: true}}]`, and puts `- start: {name}` in their place"
+        )
     return (
-        f"{module.described} are {module.size} steps that stand for themselves: move them to a workflow `{name}` with "
-        f"`triggers: [{{manual: true}}]`, and put `- start: {name}` {at_end}"
+        f"{stretch}: move them to a workflow `{name}` with `triggers: [{{manual: true}}]`, and put `- start: {name}` in "
+        f"their place, behind a `wait` that lasts until `{name}` is through"
     )
-
-
-def _free_name(name: str, context: Context) -> str:
-    number = 2
-    while f"{name}-{number}" in context.project.declared.get("workflow", {}):
-        number += 1
-    return f"{name}-{number}"
