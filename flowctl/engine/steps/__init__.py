@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +54,7 @@ class StepKind(Protocol):
         ...
 
 
+@functools.cache  # asked at every position of every batch
 def kind_of(op: str) -> StepKind | None:
     """The module of an op, loaded when first used."""
     name = MODULES.get(op)

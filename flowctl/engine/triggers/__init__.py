@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,6 +87,7 @@ class TriggerKind(Protocol):
         ...
 
 
+@functools.cache  # asked for every trigger of every look
 def kind_of(kind: str) -> TriggerKind | None:
     """The module of a kind, loaded when first used."""
     name = MODULES.get(kind)
