@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 from flowctl.clock import parse
 from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
+from flowctl.failure import Failure
 from flowctl.report.audit import audit
 from tests.engine.world import DAY, HOUR, SETTINGS, World, workflow
 
@@ -318,10 +320,12 @@ def test_a_clock_that_jumps_back_sends_nothing_again():
     run(straight, DAY, SPRING + 45 * DAY)
     run(made, DAY, SPRING + 41 * DAY)
     before = made.books()
-    for back in (2 * HOUR, DAY, 40 * DAY):
+    for back in (2 * HOUR, 20 * HOUR, 40 * DAY):
         made.now = SPRING + 41 * DAY - back
-        run(made, max(HOUR, back // 3), SPRING + 41 * DAY)
+        with suppress(Failure):  # so far behind that somebody must look
+            run(made, max(HOUR, back // 3), SPRING + 41 * DAY)
         assert made.books() == before
+    made.now = SPRING + 41 * DAY
     run(made, DAY, SPRING + 45 * DAY)
     assert made.sent() == straight.sent()
     assert len(made.sent()) > 12
