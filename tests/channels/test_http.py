@@ -15,7 +15,7 @@ import time_machine
 
 from flowctl.channels.http import IDLE_S
 from flowctl.channels.pool import Pool
-from flowctl.channels.registry import make_channel
+from flowctl.channels.registry import ADAPTERS, make_channel
 from flowctl.failure import Failure
 from flowctl.language.durations import Duration
 from flowctl.language.settings import ChannelSettings
@@ -550,3 +550,11 @@ def test_reaching_a_provider_asks_it_nothing():
         assert "private address" in line.reach()
     line = channel_to(api).open()
     assert "no connection" in line.reach()
+
+
+def test_the_description_in_the_docs_is_sound():
+    page = (HERE.parent.parent / "docs" / "channels.md").read_text(encoding="utf-8")
+    [text] = [block.partition("```")[0] for block in page.split("```yaml\n")[1:] if block.startswith("provider:")]
+    assert list(provider_faults(provider(text))) == []
+    for name in (*ADAPTERS, *packaged_names()):
+        assert f"`{name}`" in page
