@@ -368,7 +368,10 @@ class _Builder:
         return Scalar(value=event.value, raw=raw, plain=False, place=place)
 
     def _judge(self, event: Any) -> None:
-        """Refuse anchors, tags and merge keys."""
+        """Refuse anchors, tags, merge keys and NUL characters."""
+        if "\0" in (getattr(event, "value", None) or ""):
+            help_ = "take it out: no program that a value comes to reads beyond it"
+            self.problems.append(_problem("YML001", self._place(event), "the text holds a NUL character", help_=help_))
         if event.anchor is not None:
             self._refuse(
                 event,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowctl.store.casting import Reading
 
 IMPORTED, LIVE = 0, 1  # `_origin`: memberships first found of imported contacts are 'existing'
+ID_CHARS_MAX = 19  # `#` and 18 digits; SQLite's integers have 19
 CONTACTS_NAMED_MAX = 5  # contacts a message lists
 
 
@@ -50,7 +51,7 @@ def resolve(connection: sqlite3.Connection, said: str) -> int:
 def find(connection: sqlite3.Connection, said: str) -> list[int]:
     """The ids of the contacts that `said` names, as `resolve` reads it."""
     said = said.strip()
-    if said.startswith("#") and said[1:].isdigit():
+    if said.startswith("#") and said[1:].isdecimal() and len(said) < ID_CHARS_MAX:
         rows = connection.execute("SELECT id FROM contacts WHERE id = ?", (int(said[1:]),)).fetchall()
         if rows:
             return [int(said[1:])]

@@ -331,7 +331,7 @@ class EventImport:
             return
         asked: Iterable[Any] = compress(wanted, open_)
         if column == "id":
-            asked = [int(said[1:]) for said in asked if said.startswith("#") and said[1:].isdigit()]
+            asked = [int(said[1:]) for said in asked if said.startswith("#") and said[1:].isdecimal()]
         query = f"SELECT {column}, id FROM contacts WHERE {column} IN (SELECT value FROM json_each(?))"
         matches: dict[str, int] = {}
         for value, contact_id in self._connection.execute(query, (json.dumps(list(asked)),)):
