@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench crash clean
+.PHONY: help install demo test check format bench crash fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(STAMP) ## measure against the raw limits: NAME RATIO GOAL; exit 1 where
 
 crash: $(STAMP) ## the crash tests at length: kill -9 at named and at random points
 	@FLOWCTL_CRASH_ROUNDS=200 $(BIN)/python -m pytest -q tests/crash
+
+fuzz: $(STAMP) ## lint against 100,000 mutated files; FILES=2000 SEED=7 for others
+	@$(BIN)/python tests/lint/fuzzing.py --files $(or $(FILES),100000) --seed $(or $(SEED),1)
 
 clean: ## take away what the targets above made, the demo too; stores of yours stay
 	rm -rf .demo .venv-ci .mypy_cache .ruff_cache .hypothesis bench/.data

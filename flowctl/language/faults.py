@@ -206,11 +206,11 @@ class Faults:
     # --- keys
 
     def _missing(self, name: str, node: Node, key: Scalar | None) -> Problem:
-        assert isinstance(node, Mapping)  # noqa: S101 - told to mypy; the caller asked
         where = f" in `{key.value}`" if key is not None else ""
-        first = next(iter(node.entries.values()), None)
+        # What a salvaged part lacks is found where its block was, whatever stands there.
+        first = next(iter(node.entries.values()), None) if isinstance(node, Mapping) else None
         place = first.key.place if first else node.place
-        help_ = self._field_help(name, node)
+        help_ = self._field_help(name, node) if isinstance(node, Mapping) else ""
         if name == "steps":
             help_ = "add `steps:` with at least one step, or `steps: []` for a workflow that only records its goal"
         return invalid(place, f"`{name}:` is missing{where}", label=f"needs `{name}:`", help_=help_)
@@ -296,7 +296,7 @@ class Faults:
     def _value(self, items: list[Any], node: Node, key: Scalar | None, walked: tuple[str | int, ...]) -> Problem:
         value = items[0]["input"]
         name = self._called(key, walked)
-        if items[0]["loc"][-1] == "[key]" and key is not None:
+        if items[0]["loc"][-1:] == ("[key]",) and key is not None:
             above = next((part for part in reversed(walked[:-1]) if isinstance(part, str)), "the file")
             node, name = key, f"a key of `{above}`"
         own = next((item for item in items if item["type"] == "value_error"), None)
