@@ -51,8 +51,24 @@ def test_fifty_letters_on_four_lines_all_arrive_as_they_are(smtp_server):
     assert sorted(server.raw()) == sorted(letter.payload for letter in FIFTY)
 
 
-def test_one_550_among_fifty_suppresses_one_address_and_stops_nobody(smtp_server):
-    server = smtp_server("--rcpt", "c7@example.com", "550 5.1.1 no such user")
+@pytest.mark.parametrize("more", [[], ["--no-pipelining"]])
+@pytest.mark.parametrize(
+    ("fault", "outcome", "scope", "phase"),
+    [
+        (["--mail", "451 4.3.0 later"], "retry", "provider", "mail"),
+        (["--mail", "550 5.7.1 not you"], "retry", "sender", "mail"),
+        (["--rcpt", "c1@example.com", "452 4.5.3 later"], "retry", "message", "rcpt"),
+        (["--drop", "mail"], "retry", "provider", "mail"),
+    ],
+)
+def test_the_envelope_is_judged_the_same_in_one_journey_and_in_two(smtp_server, fault, outcome, scope, phase, more):
+    receipt, committed = one(smtp_server(*fault, *more).settings(), a_letter("c1"))
+    assert (receipt.outcome, receipt.scope, receipt.phase, committed) == (outcome, scope, phase, 0)
+
+
+@pytest.mark.parametrize("more", [[], ["--no-pipelining"]])
+def test_one_550_among_fifty_suppresses_one_address_and_stops_nobody(smtp_server, more):
+    server = smtp_server("--rcpt", "c7@example.com", "550 5.1.1 no such user", *more)
     receipts, refusal = send_all(server.settings(connections=4), FIFTY)
     assert told(receipts) == {("sent", "message"): 49, ("failed", "address"): 1}
     assert receipts["c7@example.com"].reply == "550 5.1.1 no such user"

@@ -47,6 +47,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--auth", metavar="USER:PASSWORD")
     parser.add_argument("--size", type=int, default=33_554_432)
     parser.add_argument("--no-utf8", action="store_true")
+    parser.add_argument("--no-pipelining", action="store_true")
     return parser.parse_args(arguments)
 
 
@@ -61,6 +62,12 @@ class FaultyKeeper(Keeper):
 
     def concerned(self, envelope) -> bool:
         return self._options.only is None or self._options.only in envelope.rcpt_tos
+
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 - aiosmtpd's name
+        session.host_name = hostname
+        if not self._options.no_pipelining:  # as nearly every real server
+            responses.insert(-1, "250-PIPELINING")
+        return responses
 
     async def handle_MAIL(self, server, session, envelope, address, mail_options):  # noqa: N802 - aiosmtpd's name
         options = self._options
