@@ -189,9 +189,10 @@ def _write_versions(
 
 
 def _late_goals(connection: sqlite3.Connection) -> list[int]:
-    """Versions whose goal has a `within`: it may be met after the journey ended."""
+    """Versions of which something may be recorded after the journey ended: a goal with `within`, a secondary goal met by the ending fact."""
     rows = connection.execute(
-        "SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL"
+        "SELECT id FROM workflow_versions WHERE json_extract(program, '$.goal.within_ms') IS NOT NULL "
+        "OR json_array_length(program, '$.secondary') > 0"
     )
     return [version_id for (version_id,) in rows]
 

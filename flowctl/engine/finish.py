@@ -140,15 +140,20 @@ def _apply(
 def _secondary(
     connection: sqlite3.Connection, version: Version, judged: Judged, who: str, now: int, **params: object
 ) -> int:
-    """Record it once an enrollment; it ends nobody."""
-    open_ = "e.ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM secondary_goals g WHERE g.enrollment_id = e.id AND g.name = :name)"
-    at = judged.at or ":now"
+    """Record it once an enrollment; it ends nobody. What follows from the fact that ended a journey comes a look later, with that fact's time."""
+    open_ = (
+        "(e.ended_at IS NULL OR e.ended_at > :now - 86400000) "
+        "AND NOT EXISTS (SELECT 1 FROM secondary_goals g WHERE g.enrollment_id = e.id AND g.name = :name)"
+    )
+    changed = "(SELECT max(k.at, w.entered_at) FROM candidates k WHERE k.contact_id = w.contact_id)"
+    at = judged.at or (changed if who == _CHANGED else ":now")
     met = (
         f"SELECT w.eid, (SELECT {at} FROM contacts c WHERE c.id = w.contact_id) AS at FROM ({_ROW.format(who=who, open=open_)}) w "
         f"WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({judged.sql}))"
     )
     named = {"version": version.id, "workflow": version.workflow, "name": judged.reason, **params}
-    if _collect(connection, f"SELECT x.eid, x.at FROM ({met}) x WHERE x.at IS NOT NULL", now, **named):
+    in_time = "x.at IS NOT NULL AND x.at <= coalesce((SELECT e.ended_at FROM enrollments e WHERE e.id = x.eid), x.at)"
+    if _collect(connection, f"SELECT x.eid, x.at FROM ({met}) x WHERE {in_time}", now, **named):
         connection.execute(
             "INSERT INTO secondary_goals (enrollment_id, name, at) SELECT eid, ?, at FROM ending WHERE true ON CONFLICT (enrollment_id, name) DO NOTHING",
             (judged.reason,),

@@ -100,7 +100,7 @@ def test_a_fact_that_ends_the_journey_is_a_secondary_goal_too():
     world.event("ana", "purchase", at("1h") + 1, amount=1)
     world.tick(at("2h"))
     assert world.states("nurture") == [("goal", "goal")]
-    assert world.connection.execute("SELECT name FROM secondary_goals").fetchall() in ([("bought",)], [])
+    assert world.connection.execute("SELECT name FROM secondary_goals").fetchall() == [("bought",)]
 
 
 # ----------------------------------------------------------------------------------------------------- audience, holdout, days
@@ -273,3 +273,28 @@ def test_a_slip_is_told():
     assert found.value.help == "did you mean 'news'?"
     with pytest.raises(UsageFailure):
         by_hand.resume(world.connection, "news", now=at("2h"))
+
+
+@pytest.mark.parametrize("end", ["goal: '{event: purchase}'", "exit_when: '[{event: purchase}]'"])
+def test_what_the_ending_fact_scores_is_a_secondary_goal_too(end):
+    """The tier that a purchase lifts the contact into, and the field that follows from it, though the purchase ends the journey."""
+    name, _, said = end.partition(": ")
+    score = "score: points\nrules:\n  - {when: {event: purchase}, add: 60}\nmin: 0\ntiers: [{cold: 0}, {mql: 50}]"
+    settings = SETTINGS.replace("    push: text", "    points: number\n    push: text")
+    goals = "{mql: {field: points_tier, is: mql}, rich: {field: points, gte: 60}, late: {field: stage, is: loyal}}"
+    world = World(
+        score,
+        workflow("nurture", steps=WAITS, secondary_goals=goals, **{name: said.strip("'")}),
+        settings=settings,
+    )
+    world.contact("ana")
+    world.event("ana", "signup", at("1h"))
+    world.tick(at("1h"))
+    world.event("ana", "purchase", at("2h1m"), amount=1)
+    world.tick(at("2h5m"))
+    world.set("ana", at("2h7m"), stage="loyal")  # after the end
+    world.tick(at("2h10m"))
+    assert world.states("nurture")[0][0] in ("goal", "exited")
+    rows = world.connection.execute("SELECT name, at FROM secondary_goals ORDER BY name").fetchall()
+    assert rows == [("mql", at("2h1m")), ("rich", at("2h1m"))]
+    assert sum(kind == "secondary_goal" for kind, _ in world.journal("ana")) == 2
