@@ -147,11 +147,10 @@ class QuietHours:
             )
         if together is None or not self._anybody_waits():
             return
+        # Even where it expires meanwhile: what matters more has the room.
         self._execute(
-            f"UPDATE gate AS g SET verdict = 'behind', until_at = {_AHEAD} WHERE g.verdict IS NULL AND g.marketing = 1 AND {_AHEAD} + :spare < g.expires_at "
-            f"AND {_AHEAD} < coalesce(g.closes_at, {1 << 62})",
+            f"UPDATE gate AS g SET verdict = 'behind', until_at = {_AHEAD} WHERE g.verdict IS NULL AND g.marketing = 1 AND {_AHEAD} IS NOT NULL",
             together=together,
-            spare=SPARE_MS,
         )
         self._execute("UPDATE gate SET verdict = 'turn' WHERE verdict = 'behind'")
 

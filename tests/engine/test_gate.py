@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.world import DAY, HOUR, MESSAGES, MINUTE, SETTINGS, World, at, workflow
+from tests.engine.world import DAY, HOUR, MESSAGES, MINUTE, SETTINGS, T0, World, at, workflow
 
 CARTS = {"triggers": "[{event: cart_updated}]", "reentry": "{while_active: parallel, after: 1s}"}
 
@@ -268,3 +268,91 @@ def test_a_contact_in_the_holdout_gets_no_marketing():
     hello = [row for row in world.sent() if row[1] == "hello"]
     assert 5 < len(hello) < 35
     assert len(world.sent()) - len(hello) == 40
+
+
+def ten(pressure: str) -> World:
+    """Ten workflows that want the same people in one tick: odd ones by SMS, even ones by e-mail; the tenth matters most."""
+    texts = [
+        workflow(
+            f"w{number}",
+            priority=str(number * 10),
+            steps=f"- send: {'hello' if number % 2 else 'bye'}\n  id: s{number}\n  via: {'sms' if number % 2 else 'email'}\n  expire_after: 30d",
+        )
+        for number in range(1, 11)
+    ]
+    world = pressed(pressure, *texts)
+    for number in range(3):
+        world.contact(f"c{number}", phone=f"+3361234567{number}")
+        world.event(f"c{number}", "signup", at("1m"))
+    return world
+
+
+def by_workflow(world: World, key: str) -> list[tuple[float, str]]:
+    rows = world.connection.execute(
+        "SELECT m.at, v.workflow FROM message_events m JOIN enrollments e ON e.id = m.enrollment_id "
+        "JOIN workflow_versions v ON v.id = e.version_id JOIN contacts c ON c.id = m.contact_id WHERE c.key = ? ORDER BY m.at, m.id",
+        (key,),
+    )
+    # What leaves at one instant goes by channel: in order of what matters here.
+    return sorted((((when - T0) / MINUTE, name) for when, name in rows), key=lambda row: (row[0], -int(row[1][1:])))
+
+
+def test_ten_workflows_want_the_same_contact_in_one_tick():
+    world = ten("{email: [2 per 1d], sms: [1 per 1d], all: [3 per 1d, 5 per 2d]}")
+    world.every("6h", "6d")
+    for key in ("c0", "c1", "c2"):
+        left = by_workflow(world, key)
+        # By priority, as far as each channel and both together have room.
+        assert [name for _, name in left] == ["w10", "w9", "w8", "w7", "w6", "w5", "w4", "w2", "w3", "w1"]
+        times = [when for when, _ in left]
+        assert len([when for when in times if when == times[0]]) == 3
+        for limit, hours, names in (
+            (2, 24, "w10 w8 w6 w4 w2"), (1, 24, "w9 w7 w5 w3 w1"), (3, 24, ""), (5, 48, ""),
+        ):  # fmt: skip
+            mine = [when for when, name in left if not names or name in names.split()]
+            assert all(sum(end - hours * 60 < when <= end for when in mine) <= limit for end in mine)
+
+
+def test_ten_workflows_and_what_has_no_room_is_skipped():
+    world = ten("{email: [2 per 1d], sms: [1 per 1d], all: [3 per 1d], on_cap: skip}")
+    world.every("6h", "3d")
+    for key in ("c0", "c1", "c2"):
+        assert [name for _, name in by_workflow(world, key)] == ["w10", "w9", "w8"]
+    assert [row[2:] for row in world.outbox("c0")].count(("skipped", "cap")) == 7
+
+
+def test_consent_is_given_by_channel_and_purpose():
+    text = workflow("w", steps="- send: hello\n  via: {all: [email, sms]}\n- send: receipt\n  via: {all: [email, sms]}")
+    world = World(text)
+    world.contact("ana", consent=("sms",), email="ana@example.com", phone="+33612345678")
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m")
+    assert [row[:2] for row in world.sent("ana")] == [("hello", "sms"), ("receipt", "email"), ("receipt", "sms")]
+
+
+def test_a_topic_opted_out_of_leaves_the_other_topics():
+    messages = MESSAGES + (
+        "  offer:\n    topic: offers\n    email: {from: shop, subject: Offer, text: Offer}\n"
+        "  news:\n    topic: news\n    email: {from: shop, subject: News, text: News}\n"
+    )
+    world = World(workflow("w", steps="- send: offer\n- send: news"), messages=messages)
+    world.contact("ana")
+    world.connection.execute(
+        "INSERT INTO consents VALUES (?, 'all', 'topic:offers', 0, ?, 'test')", (world.id_of("ana"), at("0m"))
+    )
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m")
+    assert world.messages("ana") == ["news"]
+    assert ("offer", "email", "skipped", "topic") in world.outbox("ana")
+
+
+def test_once_ever_is_for_good():
+    messages = MESSAGES.replace("  bye:\n", "  bye:\n    once: ever\n")
+    world = World(workflow("w", steps="- send: bye", **CARTS), messages=messages)
+    world.contact("ana")
+    carts(world, "ana", "1m", "2m")
+    world.ticks("5m")
+    world.event("ana", "cart_updated", at("300d"))
+    world.ticks("300d5m")
+    assert world.messages("ana") == ["bye"]
+    assert [row[2:] for row in world.outbox("ana")] == [("sent", None), ("skipped", "once"), ("skipped", "once")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from unittest.mock import patch
 
 import pytest
 
+from flowctl.engine import quiet_hours
 from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
 from flowctl.store.database import transaction
@@ -16,9 +18,12 @@ BIG = {
     "marks", "turns", "journal", "outbox", "outbox_letters", "message_events",
 }  # fmt: skip
 # Small by nature, and read through an index that holds only what is in flight.
-SMALL_INDEXES = ("outbox_open",)
+SMALL_INDEXES = ("outbox_open", "outbox_turn")
 
-SETTINGS_MORE = "pressure: {email: [1 per 16h, 3 per 7d], all: [2 per 24h]}\n"
+SETTINGS_MORE = """
+pressure: {email: [1 per 16h, 3 per 7d], all: [2 per 24h]}
+quiet_hours: {email: {FR: {between: ["09:00", "11:04"], holidays: false}, default: {between: ["08:00", "21:00"]}}}
+"""
 SEGMENTS = """
 segments:
   engaged: {match: {field: engagement, gte: 50}}
@@ -69,6 +74,11 @@ steps:
 
 @pytest.fixture(scope="module")
 def captured():
+    with patch.object(quiet_hours, "FEW", 5):  # so that what quiet hours held leaves in turns
+        return capture()
+
+
+def capture():
     """A world, and the statements that its ticks ran, in their last shape."""
     world = World(SEGMENTS, *WORKFLOWS, settings=SETTINGS + SETTINGS_MORE)
     for number in range(60):
@@ -88,7 +98,7 @@ def captured():
                 world.event(f"c{number}", "purchase", T0 + minute * 60_000 + 1000, amount=150)
             world.set(f"c{number}", T0 + minute * 60_000, stage="lead")
         _tick(world, T0 + (minute + 1) * 60_000)
-    for offset in ("2h", "1d", "1d23h", "2d", "4d", "8d"):
+    for offset in ("2h", "1d", "1d1m", "1d2m", "1d23h", "2d", "4d", "8d"):
         _tick(world, at(offset))
     world.connection.set_trace_callback(None)
     kinds = {
@@ -110,6 +120,10 @@ def captured():
         "exited",
         "held",
     } <= kinds, kinds
+    reasons = {
+        row[0] for row in world.connection.execute("SELECT DISTINCT detail ->> 'reason' FROM journal WHERE kind = 9")
+    }
+    assert {"quiet_hours", "turn", "cap"} <= reasons, reasons
     return world, statements
 
 
