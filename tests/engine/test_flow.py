@@ -117,6 +117,32 @@ def test_wait_until_a_field_minus_a_span(due, outcome):
 
 
 @pytest.mark.parametrize(
+    ("changed", "outcome"),
+    [
+        ("2026-03-18", ("exited", "done", "2026-03-08T08:00Z")),  # put off
+        ("2026-03-14", ("exited", "done", "2026-03-04T08:00Z")),  # brought forward
+        ("2026-03-12", ("exited", "past", "2026-03-03T10:00Z")),  # so far that its time is over
+        (None, ("exited", "missing", "2026-03-03T10:00Z")),
+        ("2026-03-15", ("exited", "done", "2026-03-05T08:00Z")),  # no change at all
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_field_that_changes_moves_the_wait(changed, outcome, late):
+    steps = '- wait_until: {from: contact.due_date, minus: 10d, time: "09:00", on_missing: [{exit: missing}], on_past: [{exit: past}]}\n- exit: done'
+    world = World(workflow("w", steps=steps))
+    world.contact("ana", due_date="2026-03-15")
+    world.event("ana", "signup", at("0m"))
+    world.ticks("5m")
+    world.set("ana", at("1d"), due_date=changed)
+    if late:
+        world.ticks("20d")
+    else:
+        world.every("1d", "20d")
+    state, reason, when = outcome
+    assert world.ended("ana") == [(state, reason, (at(when) - T0) / MINUTE)]
+
+
+@pytest.mark.parametrize(
     ("slot", "end"),
     [
         ('{days: mon-fri, between: ["09:00", "18:00"]}', "2026-03-02T10:00Z"),  # open now

@@ -9,6 +9,7 @@ from flowctl.engine import best_time
 from flowctl.engine.conditions.scope import Frame
 from flowctl.engine.conditions.values import operand_of
 from flowctl.engine.localtime import instant, local_plus
+from flowctl.engine.segments import Probe
 from flowctl.engine.slots import Slots
 from flowctl.engine.work import HERE
 from flowctl.language.durations import Duration
@@ -51,7 +52,9 @@ def _field(until: UntilField, compiler: Compiler) -> dict[str, Any]:
     value = operand_of(From.model_validate({"from": until.from_}), kind, Frame(scope=compiler.scope)).sql
     plus, minus = until.plus or Duration(), until.minus or Duration()
     span = [plus.months - minus.months, plus.days - minus.days, plus.ms - minus.ms]
-    return {"value": value, "type": kind, "span": span, "time": until.time.isoformat("minutes") if until.time else None}
+    said = {"value": value, "type": kind, "span": span, "time": until.time.isoformat("minutes") if until.time else None}
+    # A field that changes moves the wait.
+    return said | ({"probes": [Probe(kind="changed", names=(name,)).to_json()]} if root == "contact" else {})
 
 
 def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
@@ -81,8 +84,22 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         fresh = " AND w.woken = 0"
         batch.move(version, pc, said["targets"]["missing"], f"{fresh} AND w.until_at IS NULL")
         batch.move(version, pc, said["targets"]["past"], f"{fresh} AND w.until_at < w.at")
+        if "probes" in said:
+            _look_again(batch, version, pc, said)
     batch.move(version, pc, said["targets"]["next"], " AND w.until_at <= :now", ", at = max(w.at, w.until_at)")
     batch.execute(f"UPDATE work AS w SET parked = 1, due_at = until_at {at_pc}", **here)
+
+
+def _look_again(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
+    """Who comes back waits for what the field says now; `due_at` is when that was noticed."""
+    here = batch.here(version, pc)
+    back = " AND w.woken = 1"
+    if not batch.execute(f"UPDATE work AS w SET found_at = until_at WHERE {HERE}{back}", **here):
+        return
+    _fill(batch, version, said["value"], f"WHERE {HERE}{back}", here, lambda value, zone: _due(value, zone, said))
+    changed, then = f"{back} AND w.until_at IS NOT w.found_at", ", at = max(w.at, w.due_at)"
+    batch.move(version, pc, said["targets"]["missing"], f"{changed} AND w.until_at IS NULL", then)
+    batch.move(version, pc, said["targets"]["past"], f"{changed} AND w.until_at < w.due_at", then)
 
 
 def _fill(batch: Batch, version: Version, value: str, where: str, here: dict[str, int], due: Any) -> None:
