@@ -12,9 +12,12 @@ outside world can do; only what `commit` raises comes out of it, with nothing tr
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol, get_args
+from urllib.parse import quote
 
 Outcome = Literal["sent", "retry", "failed", "in_doubt"]
 Scope = Literal["message", "address", "sender", "provider"]
@@ -22,6 +25,7 @@ Phase = Literal["open", "connect", "tls", "login", "mail", "rcpt", "commit", "da
 Commit = Callable[[], bool]
 
 REPLY_CHARS_MAX = 500
+_DISGUISED_CHARS_MIN = 6  # shorter pieces of base64 say nothing, and would be found by chance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +115,20 @@ def one_line(text: str, *secrets: str | None) -> str:
     """A provider's words as one short line, control characters and secrets taken out."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, "***")
+            for spelling in _spellings(secret):
+                text = text.replace(spelling, "***")
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= REPLY_CHARS_MAX else line[: REPLY_CHARS_MAX - 1] + "…"
+
+
+@lru_cache(maxsize=64)
+def _spellings(secret: str) -> tuple[str, ...]:
+    """A secret as it is, percent-encoded, and what of it base64 shows wherever it stands: servers repeat what they were told."""
+    data = secret.encode("utf-8", "replace")
+    found = [secret, quote(secret, safe="")]
+    for before in range(3):
+        shown = b64encode(b"\0" * before + data).decode().rstrip("=")
+        # The first character after the bytes before, and the last one, are of neighbouring bytes too.
+        inner = shown[(0, 2, 3)[before] : len(shown) - ((before + len(data)) % 3 > 0)]
+        found += [inner] if len(inner) >= _DISGUISED_CHARS_MIN else []
+    return tuple(dict.fromkeys(found))
