@@ -20,7 +20,7 @@ from flowctl.failure import Failure, UsageFailure
 from flowctl.language.durations import Duration
 from flowctl.simulate.expectations import Actual, Mismatch, mismatches
 from flowctl.simulate.office import Office
-from flowctl.store import consents, contacts, coupons, events, statuses, surveys, tasks
+from flowctl.store import consents, contacts, coupons, events, replies, statuses, surveys, tasks
 from flowctl.store.casting import CastError, Kind, cast
 from flowctl.store.database import open_store, transaction, undone
 
@@ -293,6 +293,8 @@ class _Story:
         )
         if name in surveys.EVENTS:
             surveys.record(self._connection, newest)
+        if name == replies.EVENT:
+            replies.record(self._connection, newest, now=at)
 
     def _act(self, fact: Fact, at: int) -> None:
         """A person does the contact's most urgent task."""

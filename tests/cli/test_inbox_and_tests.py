@@ -176,3 +176,14 @@ def test_providers_are_listed_and_shown_to_copy(shop, tmp_path):
     assert json.loads(out)["providers"][0]["where"] == "acme.yaml"
     assert shop("providers", "show", "acme")[1] == (tmp_path / "acme.yaml").read_text()
     assert shop("providers", "show", "nobody")[0] == 2
+
+
+def test_a_scenario_may_reply_stop(shop, tmp_path):
+    (tmp_path / "w.yaml").write_text(FLOW.replace("[sms, in_app]}}]", "[sms]}}, {wait: 1d}, {send: hello, via: sms}]"))
+    (tmp_path / "stop.yaml").write_text(
+        "test: who says stop hears nothing more\nof: w\ncontact: {phone: '+33612345678', first_name: Ana}\nstart: 2026-03-02T10:00\n"
+        "timeline:\n  - {at: +0h, event: signup}\n  - {at: +2h, event: sms_received, properties: {text: Stop}}\n"
+        "expect:\n  - {until: +1h, sends: [hello]}\n  - {until: +3d, sends: []}\n"
+    )
+    status, out, err = shop("test")
+    assert status == 0, out + err
