@@ -77,7 +77,7 @@ class Pressure:
 class Bound:
     """How many marketing messages one contact can be sent by one workflow, on some channels.
 
-    `key`: the bound holds for each value of it. `cycle`: sends that can follow each other without end in no time; where
+    `key`: the bound holds for each value of it; a second run of the same value can go beside the first too. `cycle`: sends that can follow each other without end in no time; where
     there is one, or runs side by side have no gap, there is no bound.
     """
 
@@ -110,7 +110,7 @@ class Bound:
         if not self._free:
             return False
         if self.is_side_by_side:
-            return not self.key and self._live_ms is None
+            return self._live_ms is None
         return bool(self.cycle)
 
     def most(self, window_ms: int, sends_max: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.durations import DAY_MS, MS_PER
 from flowctl.language.settings import EXPIRE_AFTER
-from flowctl.language.steps import SendStep, TaskStep, WaitForStep, WaitStep, WaitUntilStep
+from flowctl.language.steps import RepeatStep, SendStep, TaskStep, WaitForStep, WaitStep, WaitUntilStep
 from flowctl.language.steps.wait import Spread
 from flowctl.language.steps.wait_until import UntilBestTime, UntilSlot
 from flowctl.program.instructions import NEXT
@@ -40,11 +40,20 @@ def least_ms(instruction: Instruction, label: str) -> int | None:
 
 
 def longest_way(program: Program, messages: Mapping[str, Message]) -> int | None:
-    """The most milliseconds a run can last, holds by caps and quiet hours included; None where nothing bounds it, or it repeats."""
+    """The most milliseconds a run can last, holds by caps and quiet hours included; None where nothing bounds it.
+
+    Of a repeat each turn lasts at most as long as its steps and `every`, which counts from a send within them.
+    """
     longest: list[int] = [0] * len(program.instructions)
     for instruction in reversed(program.instructions):  # targets stand behind, but for a repeat's
-        if instruction.op in ("repeat", "again"):
-            return None
+        if instruction.op == "again":
+            continue  # a turn's steps are measured up to here
+        if isinstance(instruction.step, RepeatStep) and instruction.op == "repeat":
+            repeat = instruction.step.repeat
+            every_ms = max(_longest_ms(span) for span in repeat.every)
+            turns_ms = repeat.max * (longest[instruction.targets["turn"]] + every_ms)
+            longest[instruction.pc] = turns_ms + longest[instruction.next]
+            continue
         here = 0
         for label, target in instruction.targets.items():
             apart_ms = _most_ms(instruction, label, messages)

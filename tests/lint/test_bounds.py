@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from flowctl.lint.bounds import CHANNELS, Pressure
+from flowctl.lint.context import Context
+from flowctl.lint.suppressions import Suppressions
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import build_graph
 from flowctl.project.load import load_texts
@@ -205,7 +207,17 @@ def test_runs_side_by_side_multiply():
     since_entry = bound(steps, "reentry: {while_active: parallel, after: 1d, since: entry}")
     assert not since_entry.is_unbounded
     assert since_entry.most(DAY, 1000) == 6  # runs that began in the last 4.5 days (wait and hold), or in this one
-    assert not bound(steps, "reentry: {while_active: parallel, key: trigger.key}").is_unbounded
+    assert bound(
+        steps, "reentry: {while_active: parallel, key: trigger.key}"
+    ).is_unbounded  # the same key may come again
+
+
+def test_a_run_with_a_repeat_is_as_long_as_its_turns():
+    steps = ["- repeat: {every: [1h, 5h], max: 3}", "  steps:", "    - send: mail"]
+    found = bound(steps, "reentry: {while_active: parallel, after: 10d, since: entry}")
+    # three turns of at most 3 days of holding and 5 hours each; a day can see this run and the one before
+    assert found.graph.comeback.longest_ms == 3 * (3 * DAY + 5 * HOUR)
+    assert found.most(DAY, 1000) == 6
 
 
 def test_a_goal_can_come_at_any_rest_and_what_it_does_then_counts():
@@ -227,6 +239,17 @@ def test_leaving_early_brings_the_next_run_near(leave):
     assert most(steps, "reentry: {after: 1h}", per=DAY) == 1
     if not leave.startswith("active"):
         assert most(steps, "reentry: {after: 1h}", leave, per=HOUR + 1) == 2
+
+
+def test_who_is_evicted_leaves_early_and_an_equal_priority_evicts_nobody():
+    text = "workflow: {}\ntriggers: [{{event: seen}}]\nexclusive_group: g\npriority: {}\nreentry: {{after: 1h}}\nsteps: [{{send: mail}}, {{wait: 9d}}]\n"
+    found = {}
+    for priority in (50, 60):
+        files = {"w.yaml": text.format("w", 50), "v.yaml": text.format("v", priority)}
+        project = load_texts({"flowctl.yaml": SETTINGS, "messages.yaml": MESSAGES, **files}, Path())
+        journeys = {journey.name: journey for journey in Context(project, Suppressions({})).journeys}
+        found[priority] = [journeys[name].pressure.bound(CHANNELS).most(HOUR + 1, 1000) for name in ("w", "v")]
+    assert found == {50: [1, 1], 60: [2, 1]}
 
 
 def test_the_witness_tells_places_and_times():

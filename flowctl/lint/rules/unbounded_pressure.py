@@ -4,7 +4,8 @@
 
 Reports a workflow that can send marketing messages to one contact again and again in no time: because its trigger restarts it
 (`while_active: restart`) while somebody rests behind a send that needs no wait, or because its runs go side by side
-(`while_active: parallel`) without a gap since entry and without a key. A message with `once:` is not counted: it spaces itself.
+(`while_active: parallel`) without a gap since entry, or for so long that nothing bounds how many there are. With a `key` that
+is a warning: it takes a second fact of the same key. A message with `once:` is not counted: it spaces itself.
 
 ## Why is this bad
 
@@ -102,14 +103,19 @@ def _round(journey: Journey, found: Bound) -> Problem:
 def _side_by_side(journey: Journey, found: Bound) -> Problem:
     node = min((found.graph.nodes[index] for index in found.sends), key=lambda node: node.place)
     step = _step(node)
+    spaced = "keep them apart: `reentry: {after: 1d, since: entry, while_active: parallel}`, with time-outs on all that waits"
+    each = f"write `while_active: ignore`: one run at a time for each `{found.key}`; or {spaced}"
+    alone = f"say which runs are different with `key: trigger.…` and `while_active: ignore`, or {spaced}"
+    beside = f", for one `{found.key}` too" if found.key else ""
     return Problem(
         code=CODE,
         slug=SLUG,
-        severity=SEVERITY,
-        message=f"no bound: runs of `{journey.name}` go side by side, and nothing keeps them apart",
+        severity="warning" if found.key else SEVERITY,
+        confidence="possible" if found.key else "proved",
+        message=f"no bound: runs of `{journey.name}` go side by side{beside}, and nothing keeps them apart",
         place=journey.workflow.reentry.place_of("while_active"),
         related=(Related(place=node.place, label="each of them sends this"),),
-        help="say which runs are different with `key: trigger.…`, or keep them apart: `reentry: {after: 1d, since: entry, while_active: parallel}`",
+        help=each if found.key else alone,
         step=journey.label(step) if step is not None else journey.name,
     )
 
