@@ -87,7 +87,6 @@ def test_every_command_module_is_registered():
         "render",
         "reviewed",
         "sheets",
-        "store",
         "times",
     }
     assert modules("cli") - shared == set(COMMANDS)

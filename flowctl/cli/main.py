@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": ("Operate", "flowctl.cli.doctor", "Look for trouble: store, disk, clock, ticks, providers, backlog."),
     "schedule": ("Operate", "flowctl.cli.schedule", "Write the lines that run ticks from cron or systemd."),
     "backup": ("Operate", "flowctl.cli.backup", "Copy the store while it is in use."),
-    "store": ("Operate", "flowctl.cli.adopt", "Let a restored store send again."),
+    "store": ("Operate", "flowctl.cli.store", "Let a restored store send again."),
 }
 GARBAGE_THRESHOLD = 100_000  # Python's 700 makes it search the modules being loaded again and again: 15 ms a start
 GROUPS = frozenset({"outbox", "bounces", "contacts", "events", "segments", "coupons", "workflows", "messages", "records", "tasks", "audiences", "state", "providers", "store"})  # fmt: skip

@@ -1,13 +1,17 @@
-"""Which store a command works on, and opening it for the time of the command."""
+"""`flowctl store`; and which store a command works on, opened for the time of the command."""
 
 from __future__ import annotations
 
 import os
 import re
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from flowctl import clock
 from flowctl.failure import UsageFailure
 
 if TYPE_CHECKING:
@@ -16,6 +20,13 @@ if TYPE_CHECKING:
     from flowctl.cli.invocation import Invocation
     from flowctl.store.database import Store
 
+EXAMPLES = """\
+flowctl store adopt                           after restoring a backup: nothing that may have left leaves again
+flowctl store adopt --resend transactional    receipts and the like leave all the same, and may arrive twice
+flowctl store adopt --until 2026-12-01T09:00  the lost store sent last then
+"""
+RESENDS = ("none", "transactional", "all")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Let a restored store send again.")
 DEFAULT = "sqlite:///flowctl.db"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -98,3 +109,71 @@ def planned(said: Invocation) -> Iterator[Store]:
         return
     with opened(said) as store:
         yield store
+
+
+@app.callback()
+def _group() -> None:
+    """Let a restored store send again."""
+
+
+@app.command("adopt")
+def adopt_(
+    ctx: typer.Context,
+    resend: Annotated[
+        str,
+        typer.Option(
+            "--resend", metavar="WHICH", help="Let these leave, though they may arrive twice: none, transactional, all."
+        ),
+    ] = "none",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            metavar="TIME",
+            help="When the lost store sent last, where its record is lost too.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
+) -> int:
+    """Let a store send again that is older than its own sending record, as a restored backup is.
+
+    What was to leave between the copy and the last message of the lost store may have left: it is in doubt, its contacts move on, and
+    `flowctl outbox resolve` settles each. What was stored meanwhile is lost: import it again first, unsubscribes above all.
+    """
+    from flowctl.cli import render
+    from flowctl.cli.invocation import invocation
+    from flowctl.cli.times import iso
+    from flowctl.engine.restored import adopt
+
+    if resend not in RESENDS:
+        message = f"--resend {resend!r}"
+        raise UsageFailure(message, help=f"say one of {', '.join(RESENDS)}")
+    said = invocation(ctx)
+    with opened(said) as store:
+        done = adopt(store, resend=resend, until=_time(until), now=clock.now())  # type: ignore[arg-type]  # one of RESENDS
+    if as_json:
+        times = {"known_until": iso(done.known_until), "sent_until": iso(done.sent_until)}
+        render.document("adopt", {**asdict(done), **times})
+        return 0
+    said.say(
+        f"the store knows what happened until {iso(done.known_until)}; messages may have left until {iso(done.sent_until)}"
+    )
+    said.say(f"{done.in_doubt} messages are in doubt: `flowctl outbox list --state in_doubt`")
+    if done.due:
+        said.say(
+            f"{done.due} contacts had a step due by then: what the next tick finds they should have been sent is "
+            f"{'sent' if resend == 'all' else 'in doubt, too'}"
+        )
+    said.say("import again what was stored meanwhile before the next tick: unsubscribes, bounces, contacts, events")
+    return 0
+
+
+def _time(said: str) -> int | None:
+    if not said:
+        return None
+    try:
+        return clock.parse(said)
+    except UsageFailure:
+        message = f"--until {said!r} is no time"
+        raise UsageFailure(message, help="write it as 2026-12-01T09:00:00Z") from None

@@ -1,4 +1,4 @@
-"""Claimed rows of the outbox as delivering sees them, and the bytes of letters kept for a resend."""
+"""Claimed rows of the outbox as delivering sees them: taken up after a crash, put in doubt, and the bytes kept for a resend."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, TRANSMITTING
+from flowctl.store import inbox
+from flowctl.store.database import transaction
+
 if TYPE_CHECKING:
+    import sqlite3
+
     from flowctl.channels.channel import Letter
+
+RESEND_MS = (
+    5 * 60_000
+)  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
+DOUBTS_MAX = 2
+WAKE = "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,3 +80,50 @@ def unpacked(text: str) -> Letter:
     said: dict[str, Any] = json.loads(text)
     body = said.pop("bytes", None)
     return Letter(**{**said, "payload": b64decode(body)} if body is not None else said)
+
+
+def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
+    """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
+    with transaction(connection):
+        left = [
+            from_row(row)
+            for row in connection.execute(f"{CLAIMS} WHERE o.{OPEN} AND o.state = {TRANSMITTING}").fetchall()
+        ]
+        again = connection.execute(
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",
+            (now,),
+        ).rowcount
+        for claim in left:
+            doubt(connection, claim, "the process ended while it was transmitting", now)
+        # The store's own inbox knows what it has.
+        known = inbox.settle(connection, [claim.key for claim in left], now=now)
+    return again, len(left) - known
+
+
+def doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> None:
+    """It may have left. Marketing is never sent again; a transactional message once more, after a while, the same to the byte."""
+    again = not claim.marketing and claim.doubts + 1 < DOUBTS_MAX
+    connection.execute(
+        f"UPDATE outbox SET state = ?, ready_at = ?, counted_at = ?, settled_at = ?, doubts = doubts + 1, reason = 'in_doubt', reply = ? "
+        f"WHERE id = ? AND state = {TRANSMITTING}",
+        (READY, now + RESEND_MS, None, None, why, claim.id)
+        if again
+        else (IN_DOUBT, None, claim.counted_at, now, why, claim.id),
+    )
+    note(connection, claim, "in_doubt", why, now)
+    if not again:
+        wake(connection, claim, now)
+
+
+def note(connection: sqlite3.Connection, claim: Claim, kind: str, reason: str, now: int) -> None:
+    """Journal what became of a message."""
+    connection.execute(
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (claim.contact_id, claim.enrollment_id, claim.version_id, claim.pc, now, KIND[kind],
+         json.dumps({"reason": reason, "message": claim.message, "channel": claim.channel, "key": claim.key})),
+    )  # fmt: skip
+
+
+def wake(connection: sqlite3.Connection, claim: Claim, now: int) -> None:
+    """The contact may go on from the step that sent."""
+    connection.execute(WAKE, (now, claim.enrollment_id, claim.pc))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,19 @@ from flowctl.channels.pool import Attempt, Pool
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
-from flowctl.engine.claims import CLAIMS, OPEN, Claim, from_row, packed
+from flowctl.engine.claims import CLAIMS, WAKE, Claim, doubt, from_row, note, packed, wake
 from flowctl.engine.costs import Costs
 from flowctl.engine.finish import settled
-from flowctl.engine.gate import Gate
+from flowctl.engine.gate import Gate, Gated
 from flowctl.engine.letters import Refused
-from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, REFUSED, SENT, TRANSMITTING
+from flowctl.engine.runtime import CLAIMED, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
-from flowctl.store import breakers, coupons, inbox
+from flowctl.store import breakers, coupons
 from flowctl.store.database import transaction
 from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flowctl.channels.channel import Channel, Letter, Receipt
@@ -39,11 +39,6 @@ BACKOFF_MS = 60_000  # doubled at each attempt: 1, 2, 4 … 64 minutes
 PROVIDER_MS = (
     5 * 60_000
 )  # when a message is tried again whose provider may refuse, or may have meant only its recipient
-RESEND_MS = (
-    5 * 60_000
-)  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
-DOUBTS_MAX = 2
-_WAKE = "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?"
 PASSES_MAX = 20  # a pass that reroutes to another channel makes work for the next one
 
 
@@ -65,24 +60,6 @@ class Delivered:
     def settled(self) -> int:
         """How many enrollments may go on."""
         return self.sent + self.skipped + self.failed + self.in_doubt + self.cancelled
-
-
-def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
-    """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
-    with transaction(connection):
-        left = [
-            from_row(row)
-            for row in connection.execute(f"{CLAIMS} WHERE o.{OPEN} AND o.state = {TRANSMITTING}").fetchall()
-        ]
-        again = connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",
-            (now,),
-        ).rowcount
-        for claim in left:
-            _doubt(connection, claim, "the process ended while it was transmitting", now)
-        # The store's own inbox knows what it has.
-        known = inbox.settle(connection, [claim.key for claim in left], now=now)
-    return again, len(left) - known
 
 
 class Delivery:
@@ -157,15 +134,8 @@ class Delivery:
         for start, stop in gate.chunks(stopped=done.backlog is not None):
             if self.stopped or self.left == 0:
                 return False
-            with transaction(self._connection):
-                gated = gate.judge(start, stop, blocked=self._blocked)
-                # In the order in which the caps gave room: it does not depend on how the rows came to lie.
-                rows = self._connection.execute(
-                    f"{CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
-                    "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id"
-                )
-                claims = self._within_limit([from_row(row) for row in rows])
-                self._closing = gate.closing()
+            self._closing = {}
+            gated, claims = self._judged(gate, start, stop, done)
             crash.point("claimed")
             done.held += gated.held
             done.skipped += gated.skipped
@@ -174,6 +144,43 @@ class Delivery:
             for channel in dict.fromkeys(claim.channel for claim in claims):
                 self._send(channel, [claim for claim in claims if claim.channel == channel], done)
         return rerouted
+
+    def _judged(self, gate: Gate, start: int, stop: int, done: Delivered) -> tuple[Gated, list[Claim]]:
+        """What the gate says of one chunk, and what it claimed; where a row cannot be judged, halves, down to the row, which fails."""
+        try:
+            with transaction(self._connection):
+                gated = gate.judge(start, stop, blocked=self._blocked)
+                # In the order in which the caps gave room: it does not depend on how the rows came to lie.
+                rows = self._connection.execute(
+                    f"{CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
+                    "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id"
+                )
+                claims = self._within_limit([from_row(row) for row in rows])
+                self._closing |= gate.closing()
+        except (sqlite3.Error, ValueError, ArithmeticError) as fault:  # what a row's values make SQLite or Python raise
+            if stop - start <= 1:
+                self._reject(start, str(fault), done)
+                return Gated(), []
+            middle = (start + stop) // 2
+            gated, claims = self._judged(gate, start, middle, done)
+            other, more = self._judged(gate, middle, stop, done)
+            return gated + other, claims + more
+        return gated, claims
+
+    def _reject(self, place: int, fault: str, done: Delivered) -> None:
+        """Fail the one row of a chunk that the gate cannot judge; its contact goes on."""
+        now, reason = self._clock(), f"error: {fault}"[:200]
+        with transaction(self._connection):
+            row = self._connection.execute(
+                f"UPDATE outbox SET {settled(REFUSED)}, reply = :reason, reason = :reason "
+                "WHERE id = (SELECT id FROM ready WHERE place = :place) AND state = 0 RETURNING id",
+                {"now": now, "reason": reason, "place": place + 1},
+            ).fetchone()
+            if row is not None:
+                claim = from_row(self._connection.execute(f"{CLAIMS} WHERE o.id = ?", row).fetchone())
+                note(self._connection, claim, "in_doubt" if claim.doubts else "failed", reason, now)
+                wake(self._connection, claim, now)
+                done.failed += 1
 
     def _within_limit(self, claims: list[Claim]) -> list[Claim]:
         if self.left is None:
@@ -365,7 +372,7 @@ class Delivery:
             return
         match receipt.outcome:
             case "in_doubt":
-                _doubt(self._connection, claim, receipt.reply, now)
+                doubt(self._connection, claim, receipt.reply, now)
                 done.in_doubt += 1
             case "failed":
                 self._fail(claim, receipt.reply, now, done)
@@ -398,7 +405,7 @@ class Delivery:
         )
         for claim, _ in sent:
             self._forget(claim)
-        self._connection.executemany(_WAKE, [(now, claim.enrollment_id, claim.pc) for claim, _ in sent])
+        self._connection.executemany(WAKE, [(now, claim.enrollment_id, claim.pc) for claim, _ in sent])
 
     def _fail(self, claim: Claim, reason: str, now: int, done: Delivered) -> None:
         """Refused for good; where an earlier attempt may have left, that is all that is known."""
@@ -411,8 +418,8 @@ class Delivery:
         else:
             done.failed += 1
             self._forget(claim)
-        _note(self._connection, claim, "in_doubt" if claim.doubts else "failed", reason, now)
-        _wake(self._connection, claim, now)
+        note(self._connection, claim, "in_doubt" if claim.doubts else "failed", reason, now)
+        wake(self._connection, claim, now)
 
     def _forget(self, claim: Claim) -> None:
         """The bytes of a transactional letter that will not be sent again."""
@@ -435,7 +442,7 @@ class Delivery:
             "WHERE id = ? AND state IN (1, 2)",
             (now + wait_ms, int(not ours), "retry" if ours else "provider", receipt.reply, claim.id),
         )
-        _note(self._connection, claim, "held", receipt.reply, now)
+        note(self._connection, claim, "held", receipt.reply, now)
         done.retried += 1
 
     def _release(self, claims: Iterable[Claim], now: int) -> None:
@@ -452,31 +459,3 @@ class Delivery:
                 for claim in claims
             ],
         )
-
-
-def _doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> None:
-    """It may have left. Marketing is never sent again; a transactional message once more, after a while, the same to the byte."""
-    again = not claim.marketing and claim.doubts + 1 < DOUBTS_MAX
-    connection.execute(
-        f"UPDATE outbox SET state = ?, ready_at = ?, counted_at = ?, settled_at = ?, doubts = doubts + 1, reason = 'in_doubt', reply = ? "
-        f"WHERE id = ? AND state = {TRANSMITTING}",
-        (READY, now + RESEND_MS, None, None, why, claim.id)
-        if again
-        else (IN_DOUBT, None, claim.counted_at, now, why, claim.id),
-    )
-    _note(connection, claim, "in_doubt", why, now)
-    if not again:
-        _wake(connection, claim, now)
-
-
-def _note(connection: sqlite3.Connection, claim: Claim, kind: str, reason: str, now: int) -> None:
-    connection.execute(
-        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (claim.contact_id, claim.enrollment_id, claim.version_id, claim.pc, now, KIND[kind],
-         json.dumps({"reason": reason, "message": claim.message, "channel": claim.channel, "key": claim.key})),
-    )  # fmt: skip
-
-
-def _wake(connection: sqlite3.Connection, claim: Claim, now: int) -> None:
-    """The contact may go on from the step that sent."""
-    connection.execute(_WAKE, (now, claim.enrollment_id, claim.pc))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowctl.engine.runtime import Entrance, Runtime
 
 ROWS_MAX = 20_000  # entries a transaction takes in hand
+EVERYBODY = (0, 2**63 - 1)
 
 _CREATE = """
 CREATE TEMP TABLE IF NOT EXISTS arriving (
@@ -39,11 +40,13 @@ def waiting(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[int, int]:
+def enrol(
+    connection: sqlite3.Connection, runtime: Runtime, now: int, *, contacts: tuple[int, int] = EVERYBODY
+) -> tuple[int, int]:
     """Judge one round of entries: the first of each contact and key, and all that are turned away whatever comes first.
 
     Runs inside the caller's transaction. What remains waits for the next round, after the new enrollments advanced, so that several facts
-    of one slice act as if they had come one tick each. Returns how many entered and how many entries were consumed.
+    of one slice act as if they had come one tick each. `contacts` are the first and last id to judge. Returns how many entered and how many entries were consumed.
     """
     entrances = {entrance.workflow: entrance for entrance in runtime.entrances}
     entered = consumed = 0
@@ -58,8 +61,15 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
         connection.execute(
             "INSERT INTO arriving SELECT w.id, NULL, w.contact_id, :version, w.at, w.at, w.cause, w.trigger, w.data, w.step, w.forced, "
             f"coalesce(CAST({key} AS TEXT), ''), NULL FROM entries w CROSS JOIN contacts c ON c.id = w.contact_id "
-            "WHERE w.workflow = :workflow ORDER BY w.id LIMIT :rows",
-            {"workflow": workflow, "version": entrance.version_id if entrance else None, "rows": ROWS_MAX, "now": now},
+            "WHERE w.workflow = :workflow AND +w.contact_id BETWEEN :low AND :high ORDER BY w.id LIMIT :rows",
+            {
+                "workflow": workflow,
+                "version": entrance.version_id if entrance else None,
+                "rows": ROWS_MAX,
+                "now": now,
+                "low": contacts[0],
+                "high": contacts[1],
+            },
         )
         if entrance is None or not runtime.admits(workflow):
             _verdict(connection, workflow, now, "'closed'", "1")
@@ -72,6 +82,16 @@ def enrol(connection: sqlite3.Connection, runtime: Runtime, now: int) -> tuple[i
             entered += _enter(connection, runtime, entrance, now)
         consumed += _consume(connection, workflow, entrance, now)
     return entered, consumed
+
+
+def turn_away(connection: sqlite3.Connection, contact_id: int, reason: str, now: int) -> int:
+    """Refuse all entries of a contact who cannot be judged; returns how many."""
+    connection.execute(
+        "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT w.contact_id, NULL, NULL, NULL, ?, "
+        f"{KIND['refused']}, json_object('workflow', w.workflow, 'reason', ?, 'cause', w.cause) FROM entries w WHERE w.contact_id = ? ORDER BY w.id",
+        (now, reason, contact_id),
+    )
+    return connection.execute("DELETE FROM entries WHERE contact_id = ?", (contact_id,)).rowcount
 
 
 def verdict_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from flowctl import crash
 from flowctl.engine.advance import advance
-from flowctl.engine.deliver import Delivery, recover
-from flowctl.engine.enrol import enrol, waiting
+from flowctl.engine.claims import recover
+from flowctl.engine.deliver import Delivery
+from flowctl.engine.enrol import EVERYBODY, enrol, turn_away, waiting
 from flowctl.engine.finish import judge_changed, judge_fresh, wake
 from flowctl.engine.guards import watch
 from flowctl.engine.horizon import Horizon
@@ -26,7 +28,6 @@ from flowctl.store.locking import exclusive
 from flowctl.store.sending import SendingRecord
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Mapping
 
     from flowctl.channels.channel import Channel
@@ -39,7 +40,17 @@ SLICE_MS = 300_000  # a late tick is replayed as if cron had run every five minu
 LOOKS_MAX = 200  # looks at one instant: scores and segments may move each other, and without end only by a slip
 # Whether somebody is about to enter or due.
 _UNFINISHED = "SELECT EXISTS (SELECT 1 FROM entries) OR EXISTS (SELECT 1 FROM enrollments WHERE due_at <= ?)"
-CLOCK_BEHIND_MS_MAX = 86_400_000  # beyond this somebody must look: in a time that stands still for long, what arrives expires
+CLOCK_BEHIND_MS_MAX = (
+    86_400_000  # beyond this somebody must look: in a time that stands still for long, what arrives expires
+)
+CUTS_MAX = 8  # in busier slices what is due and what happens meet in the order of the slice: exits, entries, steps
+_ANY_DUE = "SELECT 1 FROM enrollments WHERE due_at > :start AND due_at < :end LIMIT 1"
+# The `+`: by its contact, or SQLite might read all that is due for each event.
+_DUE_BEFORE_EVENT = (
+    "SELECT min(e.at) FROM event_types t CROSS JOIN events e ON e.type = t.id AND e.at > :start AND e.at <= :end "
+    "WHERE EXISTS (SELECT 1 FROM enrollments n WHERE n.contact_id = e.contact_id AND n.ended_at IS NULL "
+    "AND +n.due_at > :start AND +n.due_at < e.at)"
+)
 ROUNDS_MAX = 100  # steps and deliveries may make new facts; more rounds than this is a cycle
 
 
@@ -219,6 +230,8 @@ class _Tick:
             # An earlier tick died in this slice: it is finished as of then, or conditions would be asked of a later world.
             self._slice(last)
         for end in self._ends(last, now):
+            for cut in self._cuts(end):
+                self._slice(cut)
             self._slice(end)
         for _ in range(ROUNDS_MAX):
             if not self._deliver():
@@ -243,6 +256,19 @@ class _Tick:
                 break
             yield last
         yield now
+
+    def _cuts(self, end: int) -> Iterator[int]:
+        """Instants at which the slice up to `end` is cut, so that an event finds what was due before it done: just before such events."""
+        start = _cursor(self._connection, "tick")
+        for _ in range(CUTS_MAX):
+            between = {"start": start, "end": end}
+            if self._connection.execute(_ANY_DUE, between).fetchone() is None:
+                return
+            (at,) = self._connection.execute(_DUE_BEFORE_EVENT, between).fetchone()
+            if at is None:
+                return
+            start = at - 1
+            yield start
 
     def _slice(self, end: int) -> None:
         """Everything but sending, up to one instant, until nothing more follows from it."""
@@ -320,13 +346,33 @@ class _Tick:
     def _enrol(self, end: int) -> tuple[int, int]:
         if not waiting(self._connection):
             return 0, 0
-        with transaction(self._connection):
-            (after,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM enrollments").fetchone()
-            entered, consumed = enrol(self._connection, self._runtime, end)
-            if entered:
-                self._report.ended += judge_fresh(self._connection, self._runtime, after, end)
+        entered, consumed = self._enrol_among(end, *EVERYBODY)
         self._report.entered += entered
         self._point("enrolled")
+        return entered, consumed
+
+    def _enrol_among(self, end: int, low: int, high: int) -> tuple[int, int]:
+        """Enrol contacts of a range of ids; where one cannot be judged, halves, down to that contact, who is turned away."""
+        connection = self._connection
+        try:
+            with transaction(connection):
+                (after,) = connection.execute("SELECT coalesce(max(id), 0) FROM enrollments").fetchone()
+                entered, consumed = enrol(connection, self._runtime, end, contacts=(low, high))
+                ended = judge_fresh(connection, self._runtime, after, end) if entered else 0
+        except (sqlite3.Error, ValueError, ArithmeticError) as fault:  # what a row's values make SQLite or Python raise
+            low, high = connection.execute(
+                "SELECT min(contact_id), max(contact_id) FROM entries WHERE contact_id BETWEEN ? AND ?", (low, high)
+            ).fetchone()
+            if low is None:
+                raise
+            if low == high:
+                with transaction(connection):
+                    return 0, turn_away(connection, low, f"error: {fault}"[:200], end)
+            middle = (low + high) // 2
+            entered, consumed = self._enrol_among(end, low, middle)
+            more, also = self._enrol_among(end, middle + 1, high)
+            return entered + more, consumed + also
+        self._report.ended += ended
         return entered, consumed
 
     def _fetch(self, end: int) -> int:
@@ -391,7 +437,9 @@ class _Tick:
 
 
 def _wrong_clock(behind_ms: int) -> Failure:
-    message = f"the clock is {behind_ms / 86_400_000:.1f} days behind the last tick: it is wrong now, or it was wrong then"
+    message = (
+        f"the clock is {behind_ms / 86_400_000:.1f} days behind the last tick: it is wrong now, or it was wrong then"
+    )
     return Failure(
         message,
         help="if now: set it, `timedatectl` shows it. If then: restore a backup from before that tick, then `flowctl store adopt`",

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,9 @@ PRAGMAS = (
 # How a transaction begins and ends, and what undoes it.
 _WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 _PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
+
+
+_TEXT = partial(str, encoding="utf-8", errors="replace")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,6 +286,8 @@ def _connect(target: str) -> sqlite3.Connection:
     busy_s = float(os.environ.get("FLOWCTL_BUSY_S", BUSY_S))
     with translated(Path(target)):
         connection = sqlite3.connect(target, timeout=busy_s, isolation_level=None, cached_statements=CACHED_STATEMENTS)
+        # Text that is no UTF-8 is never imported, but another program may write it: it must stop nobody else.
+        connection.text_factory = _TEXT
         try:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
