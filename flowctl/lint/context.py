@@ -32,6 +32,7 @@ MAXIMA = {
     "complexity": 15,
     "steps": 25,
     "steps_error": 50,
+    "days": 90,
 }  # what `lint: {max: …}` may set, for the project or in one workflow
 
 

@@ -20,9 +20,11 @@ from flowctl.language.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from flowctl.language.conditions import Condition
     from flowctl.language.problem import Place
+    from flowctl.language.workflow import Workflow
 
 TAKING_TIME = frozenset({"wait", "wait_until", "wait_for", "task", "repeat"})
 
@@ -77,3 +79,50 @@ def falls_through(steps: Sequence[Step]) -> bool:
 def size(steps: Sequence[Step]) -> int:
     """How many steps, those inside steps too."""
     return sum(1 for _ in walk(steps))
+
+
+def questions(step: Step) -> Iterator[Condition]:
+    """Every condition that a step itself asks."""
+    if step.when is not None:
+        yield step.when
+    match step:
+        case IfStep():
+            yield step.if_
+        case WaitForStep():
+            yield step.wait_for
+        case ChooseStep():
+            yield from (option.when for option in step.choose)
+        case RepeatStep() if step.repeat.while_ is not None:
+            yield step.repeat.while_
+        case _:
+            pass
+
+
+def around(workflow: Workflow) -> dict[int, tuple[Condition, ...]]:
+    """The conditions that hold for whoever comes to a step, by the step's identity: those of the branches and `when` around it."""
+    found: dict[int, tuple[Condition, ...]] = {}
+    pending: list[tuple[Sequence[Step], tuple[Condition, ...]]] = [(workflow.steps, ()), (workflow.on_goal, ())]
+    while pending:
+        steps, above = pending.pop()
+        for step in steps:
+            found[id(step)] = above
+            inside = above if step.when is None else (*above, step.when)
+            for key, branch in branches(step):
+                asked = _asked_before(step, key)
+                pending.append((branch, inside if asked is None else (*inside, asked)))
+    return found
+
+
+def _asked_before(step: Step, key: str) -> Condition | None:
+    """What is known to hold in a branch."""
+    match step:
+        case IfStep() if key == "then":
+            return step.if_
+        case ChooseStep() if key.startswith("choose."):
+            return step.choose[int(key.removeprefix("choose."))].when
+        case WaitForStep() if key == "then":
+            return step.wait_for
+        case RepeatStep():
+            return step.repeat.while_
+        case _:
+            return None
