@@ -72,10 +72,12 @@ class HttpSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no reply may show."""
-        return tuple(
-            sorted((value for value in self.values.values() if len(value) >= SECRET_CHARS_MIN), key=len, reverse=True)
-        )
+        """What no reply may show, in the forms in which it is sent."""
+        said = [value for value in self.values.values() if len(value) >= SECRET_CHARS_MIN]
+        said += [quote(value, safe="") for value in said]
+        basic = self.description["request"].get("basic")
+        said += [_basic(basic, self.values)] if basic else []
+        return tuple(sorted(set(said), key=len, reverse=True))
 
 
 class HttpChannel:
@@ -224,7 +226,7 @@ class HttpConnection:
         return Receipt(outcome="in_doubt", reply=self._clean(reply), phase="body")
 
     def _clean(self, text: str) -> str:
-        return one_line(text, *self._settings.secrets)
+        return one_line(text, *self._requests.secrets)
 
 
 class _CannotSay(ValueError):
@@ -248,6 +250,7 @@ class _Requests:
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
         self._said = settings.description["request"]
+        self.secrets = settings.secrets
         self._lookups: dict[str, Any] = settings.description.get("lookups") or {}
 
     def of(self, letter: Letter) -> _Request:
@@ -269,8 +272,7 @@ class _Requests:
         if kind:
             headers["Content-Type"] = kind
         if said.get("basic"):
-            user, password = (_joined(template, names, str) for template in said["basic"])
-            headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {_basic(said['basic'], names)}"
         if self._settings.description.get("idempotency_header"):
             headers[self._settings.description["idempotency_header"]] = letter.key
         if said.get("sign") == "ovh":
@@ -365,6 +367,11 @@ def _joined(template: str, names: Mapping[str, Any], encoded: Callable[[Any], st
         return "" if found is None else encoded(found)
 
     return _PARTS.sub(value, template)
+
+
+def _basic(templates: list[str], names: Mapping[str, Any]) -> str:
+    """RFC 7617: user and password."""
+    return base64.b64encode(":".join(_joined(template, names, str) for template in templates).encode()).decode()
 
 
 def _header(value: str) -> str:

@@ -7,7 +7,6 @@ import http.client
 import io
 import ipaddress
 import re
-import select
 import socket
 import ssl
 from dataclasses import dataclass
@@ -149,11 +148,17 @@ class Wire:
     def is_idle(self) -> bool:
         """Whether the line is as it was left: no hanging up, and no word that nobody asked for."""
         try:
-            readable, _, _ = select.select([self._socket], [], [], 0)
+            self._socket.settimeout(0)
+            # TLS 1.3 sends tickets of its own accord: reading takes those in, and then wants more.
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.recv(1)
+            else:
+                self._socket.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
         except (OSError, ValueError):
             return False
-        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
-        return not readable and not pending
+        return False
 
     def close(self) -> None:
         """Hang up; never raises."""

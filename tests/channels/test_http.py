@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -182,7 +183,12 @@ def test_what_twilio_is_told():
         whatsapp = {"template": "HX1", "parameters": ["Ana", "10 €"]}
         send(api, sms(channel="whatsapp", sender="+33700000001", payload=whatsapp), channel="whatsapp")
         first, second, third, fourth = (asked.form for asked in api.asked)
-    assert first == {"To": ANA, "From": "MaisonLune", "Body": TEXT, "StatusCallback": "https://news.example.com/twilio?key=k1"}
+    assert first == {
+        "To": ANA,
+        "From": "MaisonLune",
+        "Body": TEXT,
+        "StatusCallback": "https://news.example.com/twilio?key=k1",
+    }
     assert (second.get("MessagingServiceSid"), second.get("From")) == (service, None)
     assert third["From"] == "+33700000000"
     assert fourth == {
@@ -429,13 +435,11 @@ def test_several_lines_at_once_and_a_pace_for_all():
     letters = [sms(f"+336{n:08}", key=f"k{n}") for n in range(40)]
     with serving(Twilio) as api:
         api.delay_s = 0.05
-        begun = time.monotonic()
         with Pool(channel_to(api, connections=8)) as pool:
             done = list(pool.send(letters, lambda _: True))
-        took_s = time.monotonic() - begun
         assert {attempt.receipt.outcome for attempt in done} == {"sent"}
         assert api.connections() == 8
-        assert took_s < 40 * 0.05 / 3
+        assert api.at_once >= 4
     with serving(Twilio) as api:
         begun = time.monotonic()
         with Pool(channel_to(api, connections=4, rate="20/s")) as pool:
@@ -453,7 +457,7 @@ def test_tls_is_checked():
         assert connection.transmit(sms(), lambda: True).outcome == "sent"
         assert connection.transmit(sms(key="k2"), lambda: True).outcome == "sent"
         connection.close()
-        assert api.connections() == 1
+        assert api.opened == 1  # the tickets that TLS 1.3 sends unasked are no reason to hang up
 
 
 def test_secrets_are_in_nothing_that_is_shown():
@@ -538,6 +542,13 @@ def test_two_letters_are_two_requests_and_one_letter_always_the_same():
             send(api, letter)
         one, two, three = (asked.body for asked in api.asked)
     assert one == two != three
+
+
+def test_secrets_are_masked_in_the_forms_in_which_they_were_sent():
+    with serving(Twilio) as api:
+        basic = base64.b64encode(f"{Twilio.account}:to/k&en".encode()).decode()
+        api.faults["*"] = (400, {"message": f"you sent {basic} and to%2Fk%26en and to/k&en"})
+        assert send(api, token="to/k&en").reply == "400 you sent *** and *** and ***"
 
 
 def test_reaching_a_provider_asks_it_nothing():

@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flowctl.channels.recording import RecordingChannel
-from flowctl.engine.deliver import recover
-from flowctl.engine.tick import tick
+from flowctl.engine.tick import recover, tick
 from flowctl.failure import UsageFailure
 from flowctl.report.audit import audit
-from flowctl.store import events, inbox
+from flowctl.store import events, inbox, replies
 from flowctl.store.casting import Reading
 from flowctl.store.database import open_store, transaction
 from flowctl.store.event_import import EventImport, Plan
@@ -387,3 +386,31 @@ def test_a_sender_that_no_phone_shows_is_told(sender):
     settings = f"project: p\nsenders: {{shop: {{name: Shop, sms: {sender}}}}}\n"
     [problem] = problems_of(settings=settings)
     assert "cannot send an SMS" in problem.message
+
+
+# --------------------------------------------------------------------------------------------------------------- indexes
+
+
+def plan_of(world, sql, *params):
+    return " | ".join(row[3] for row in world.connection.execute(f"EXPLAIN QUERY PLAN {sql}", params))
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_what_is_asked_often_uses_its_index(analyzed):
+    world = shown(50)
+    real_tick(world, "2m")
+    if analyzed:
+        world.connection.execute("ANALYZE")
+    seen = []
+    world.connection.set_trace_callback(lambda sql: seen.append(sql) if "inbox" in sql else None)
+    inbox.items(world.connection, 1)
+    inbox.settle(world.connection, ["x"], now=0)
+    world.connection.set_trace_callback(None)
+    assert len(seen) >= 2
+    for sql in seen:
+        assert "SCAN i " not in plan_of(world, sql) + " "
+        assert "SCAN inbox" not in plan_of(world, sql)
+    answered = plan_of(world, replies._ANSWERED, 1, "sms", 0)
+    assert "SCAN" not in answered
+    assert "outbox_counted" in answered
+    assert "SCAN" not in plan_of(world, replies._NEW, 10**9, "sms_received").replace("SCAN t", "")

@@ -67,6 +67,8 @@ class Api:
         self.delay_s = 0.0
         self.close_each = close_each
         self.numbers = itertools.count(1)
+        self.opened = 0
+        self.waiting = self.at_once = 0  # requests that are answered slowly, and the most at one time
         self.lock = threading.Lock()
         self.known: dict[str, tuple] = {}  # idempotency key -> answer
         self._open: set[socket.socket] = set()
@@ -78,7 +80,7 @@ class Api:
 
             def setup(self):
                 super().setup()
-                self.number = next(api.numbers)
+                self.number = api.opened = next(api.numbers)
                 api._open.add(self.request)
 
             def finish(self):
@@ -103,7 +105,10 @@ class Api:
                 if isinstance(fault, list):
                     fault = fault.pop(0) if fault else None
                 if api.delay_s:
+                    api.waiting += 1
+                    api.at_once = max(api.at_once, api.waiting)
                     time.sleep(api.delay_s)
+                    api.waiting -= 1
                 if fault is None or (isinstance(fault, str) and fault.startswith("after:")):
                     with api.lock:
                         answer = api.answer(asked)
