@@ -141,10 +141,10 @@ def _check(connection: sqlite3.Connection) -> None:
 
 def _main(side: str, path: str) -> None:
     elapsed_s = (_engine if side == "engine" else _bare)(Path(path))
-    print(json.dumps({"seconds": elapsed_s, "peak_mib": _peak_mib()}))
+    print(json.dumps({"seconds": elapsed_s, "peak_mib": peak_mib()}))
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Of this program alone: Linux counts into ru_maxrss what the process was before it became this program, a fork of its parent."""
     status = Path("/proc/self/status")
     if status.exists():

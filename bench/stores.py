@@ -18,7 +18,7 @@ from flowctl.store.fields import declare
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NOW = 1_772_445_600_000  # 2026-03-02T10:00Z, a Monday
 DAY_MS = 86_400_000
@@ -84,13 +84,21 @@ steps:
 TRIGGERS = ("{event: signup}", "{enters: engaged}", "{enters: gone-quiet}", "{event: visit, where: {page: cart}}")
 
 
-def build(folder: Path, *, contacts: int, events: int, enrollments: int = 0, due_at: int = NOW - 60_000) -> Path:
+def build(
+    folder: Path,
+    *,
+    contacts: int,
+    events: int,
+    enrollments: int = 0,
+    due_at: int = NOW - 60_000,
+    write: Callable[[Path], None] | None = None,
+) -> Path:
     """A project with its store: so many contacts, events spread over them and, waiting at the first step, enrollments due at `due_at`.
 
-    Everything else is history by then. Returns the path of the store.
+    The project is the one of `write_project`, unless `write` makes another in the folder. Everything else is history by then. Returns the path of the store.
     """
     folder.mkdir(parents=True)
-    write_project(folder)
+    (write or write_project)(folder)
     project = load(folder)
     path = folder / "flowctl.db"
     store = open_store(path, create=True)
