@@ -146,6 +146,21 @@ def test_what_leaves_by_smtp_is_signed_and_welcome(tmp_path, monkeypatch, smtp_s
         assert "Feedback-ID" not in head
 
 
+def test_what_is_sent_again_in_doubt_is_the_same_to_the_byte_signature_included(tmp_path, monkeypatch, smtp_server):
+    server = smtp_server("--drop", "dot")
+    monkeypatch.setenv("DKIM_KEY", pem(RSA))
+    said = SIGNED.replace("HOST", server.host).replace("PORT", str(server.port))
+    world = World(FLOW.replace("MESSAGE", "receipt"), settings=said)
+    world.contact("ana")
+    world.event("ana", "signup", T0 + MINUTE)
+    assert tick(world.store, now=T0 + MINUTE, base=tmp_path).in_doubt == 1
+    monkeypatch.setenv("DKIM_KEY", pem(generate_private_key(65537, 2048)))  # whatever happened to the key since
+    tick(world.store, now=T0 + 30 * MINUTE, base=tmp_path)
+    first, second = server.raw()
+    assert first == second
+    assert verified(first)
+
+
 def test_a_missing_key_stops_the_channel_and_no_contact(tmp_path, monkeypatch):
     monkeypatch.delenv("DKIM_KEY", raising=False)
     world = World(FLOW.replace("MESSAGE", "hello"), settings=SIGNED.replace("HOST", "localhost").replace("PORT", "9"))
