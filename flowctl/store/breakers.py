@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 WAIT_MS = 5 * 60_000  # after the first refusal; doubled with each one in a row: 5, 10, 20, 40, 60 minutes
 WAIT_MS_MAX = 3_600_000
+# Providers repeat the recipient; what is remembered of a provider is about nobody, and outlives who asks to be forgotten.
+_ADDRESS = re.compile(r"[^\s<>@:;,]+@[^\s<>@:;,]+|\+?\d[\d ./-]{7,}\d")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +49,7 @@ def refused(connection: sqlite3.Connection, channel: str, reply: str, *, wait_ms
         connection.execute(
             "INSERT INTO breakers (channel, opened_at, until_at, refusals, reply) VALUES (?, ?, ?, ?, ?) ON CONFLICT (channel) DO UPDATE "
             "SET until_at = excluded.until_at, refusals = excluded.refusals, reply = excluded.reply",
-            (channel, now, until, before + 1, reply),
+            (channel, now, until, before + 1, _ADDRESS.sub("…", reply)),
         )
     return until
 

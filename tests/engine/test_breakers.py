@@ -142,3 +142,12 @@ def test_two_lines_that_are_refused_at_once_count_once():
     tick(world.store, now=at("5m"), channels={"email": world.channel})
     assert breakers(world.connection)[0].refusals == 1
     assert HOUR == 60 * MINUTE
+
+
+def test_what_is_remembered_of_a_provider_names_nobody():
+    said = Receipt(
+        outcome="retry", reply="550 5.7.1 <c0@example.com> to +33 6 12 34 56 78 blocked", phase="mail", scope="sender"
+    )
+    world = world_of(lambda _: said)
+    world.ticks("5m")
+    assert breakers(world.connection)[0].reply == "550 5.7.1 <…> to … blocked"
