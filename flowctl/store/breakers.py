@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAIT_MS = 5 * 60_000  # after the first refusal; doubled with each one in a row: 5, 10, 20, 40, 60 minutes
 WAIT_MS_MAX = 3_600_000
 # Providers repeat the recipient; what is remembered of a provider is about nobody, and outlives who asks to be forgotten.
-_ADDRESS = re.compile(r"[^\s<>@:;,]+@[^\s<>@:;,]+|\+?\d[\d ./-]{7,}\d")
+_ADDRESS = re.compile(r"[^\s<>@:;,]+@[^\s<>@:;,]+|\+\d[\d ./-]{6,}\d|\b\d{9,}\b")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
