@@ -200,3 +200,42 @@ def test_a_field_change_dated_ahead_triggers_when_its_time_comes(pace):
         assert world.entered() == []
     world.ticks("2h", "3h")
     assert world.entered() == [("ana", 120)]
+
+
+# ------------------------------------------------------------------------------------------- after the end, in one slice
+
+
+@pytest.mark.parametrize("ticks", [("1h", "1h5m"), ("1h5m",), ("1h1m", "1h2m", "1h3m", "1h4m", "1h5m"), ("9h",)])
+class TestAfterTheEnd:
+    """A run is over at 61 minutes; what happens a minute or two later finds it so, though one tick sees both."""
+
+    def test_a_trigger_enters_anew(self, ticks):
+        world = World(workflow("w", reentry="{after: 30s}", steps="- wait: 1h\n- exit: done"))
+        world.contact("ana")
+        world.event("ana", "signup", at("1m"))
+        world.ticks("5m")
+        world.event("ana", "signup", at("1h3m"))
+        world.ticks(*ticks)
+        assert [minutes for _, minutes in world.entered("w")] == [1, 63]
+
+    @pytest.mark.parametrize("ending", ["goal: '{event: purchase}'", "exit_when: '[{event: purchase}]'"])
+    def test_what_would_have_ended_it_comes_too_late(self, ticks, ending):
+        name, _, said = ending.partition(": ")
+        world = World(workflow("w", steps="- wait: 1h\n- add: {visits: 1}", **{name: said.strip("'")}))
+        world.contact("ana")
+        world.event("ana", "signup", at("1m"))
+        world.ticks("5m")
+        world.event("ana", "purchase", at("1h3m"))
+        world.ticks(*ticks)
+        assert world.ended("ana") == [("completed", None, 61)]
+        assert world.value("ana", "visits") == 1
+
+    def test_what_comes_before_it_ends_it(self, ticks):
+        world = World(workflow("w", goal="{event: purchase}", steps="- wait: 1h\n- add: {visits: 1}"))
+        world.contact("ana")
+        world.event("ana", "signup", at("1m"))
+        world.ticks("5m")
+        world.event("ana", "purchase", at("1h1m"))  # at the very instant: before any step
+        world.ticks(*ticks)
+        assert world.ended("ana") == [("goal", "goal", 61)]
+        assert world.value("ana", "visits") is None
