@@ -17,7 +17,7 @@ from flowctl.store.casting import Reading
 from flowctl.store.database import open_store, transaction
 from flowctl.store.event_import import EventImport, Plan
 from flowctl.store.reading import Chunk
-from tests.engine.world import SETTINGS, T0, World, at, project, workflow
+from tests.engine.world import SETTINGS, T0, World, at, project, refusals, workflow
 from tests.servers.apis import Keyed, Twilio, Vonage, serving
 from tests.servers.described import KEYED
 
@@ -386,6 +386,17 @@ def test_a_sender_that_no_phone_shows_is_told(sender):
     settings = f"project: p\nsenders: {{shop: {{name: Shop, sms: {sender}}}}}\n"
     [problem] = problems_of(settings=settings)
     assert "cannot send an SMS" in problem.message
+
+
+def test_apply_refuses_an_sms_that_could_come_from_nobody():
+    with serving(Twilio) as api:
+        nameless = settings_for(api).replace(
+            "{name: Shop, email: shop@example.com, sms: Shop}", "{name: Maison Lune Paris, email: shop@example.com}"
+        )
+        refused, _ = refusals(workflow("w", steps="- send: hello"), settings=nameless, messages=SMS)
+        assert "would come from 'Maison Lune Paris', and cannot: it has 17 characters" in refused
+        named = nameless.replace("{adapter: twilio,", "{adapter: twilio, from: '+33700000000',")
+        assert refusals(workflow("w", steps="- send: hello"), settings=named, messages=SMS) == []
 
 
 # --------------------------------------------------------------------------------------------------------------- indexes
