@@ -52,7 +52,7 @@ class Slots:
             begin = instant(datetime.combine(day, _clock(self.from_)), zone)
             last = day + timedelta(days=1) if self.until <= self.from_ or self.until == 24 * 60 else day
             end = instant(datetime.combine(last, _clock(self.until % (24 * 60))), zone)
-            if at < end:
+            if at < end and begin < end:  # a window that the clocks jump over does not open that day
                 return max(at, begin)
         return at  # no day at all: nothing to wait for
 
