@@ -459,8 +459,8 @@ def forget(
 
     What suppresses an address stays, as a keyed hash: imported again, it is still not written to. A withdrawn consent
     to marketing stays so too, and coupon codes they had are given to nobody else. The file is rewritten, which takes
-    seconds a gigabyte and as much room on the disk again; name several people at once. Backups and exports made
-    before, and messages that left, are beyond its reach.
+    half a minute a gigabyte and as much room on the disk again; name several people at once. Backups and exports
+    made before, and messages that left, are beyond its reach.
     """
     from flowctl import clock
     from flowctl.store import contacts, forgetting
