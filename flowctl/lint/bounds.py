@@ -134,6 +134,10 @@ class Bound:
         told = self._told(count)
         return dict(told.times[count - 1]) if len(told.soonest_ms) >= count else {}
 
+    def has_way_to(self, last: int, count: int) -> bool:
+        """Whether `way_to` tells one."""
+        return not self._once or self.way_to(last, count) is not None
+
     def way_to(self, last: int, count: int) -> list[Sent] | None:
         """The fastest way to one of those; None where a `once` message comes again too early on it."""
         way = self._told(count).way_to(last, count)

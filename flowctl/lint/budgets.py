@@ -43,11 +43,7 @@ class Measure:
     channels: tuple[str, ...]
     rates: tuple[Rate, ...]
     is_cap: bool
-
-    @property
-    def told_max(self) -> int:
-        """How far to count."""
-        return max(SENDS_TOLD, *(rate.count + 1 for rate in self.rates))
+    told_max: int  # how far to count
 
     @property
     def noun(self) -> str:
@@ -72,14 +68,19 @@ def measures(settings: Settings, used: Sequence[str]) -> Iterator[Measure]:
     uncapped: list[str] = []
     for channel in used:
         if caps and (rates := caps.of(channel)):
-            yield Measure(name=channel, channels=(channel,), rates=tuple(rates), is_cap=True)
+            yield _measure(channel, (channel,), tuple(rates), is_cap=True)
         elif not all_caps and channel in BUDGETS:
             uncapped.append(channel)
-            yield Measure(name=channel, channels=(channel,), rates=BUDGETS[channel], is_cap=False)
+            yield _measure(channel, (channel,), BUDGETS[channel], is_cap=False)
     if all_caps:
-        yield Measure(name=ALL, channels=tuple(used), rates=tuple(all_caps), is_cap=True)
+        yield _measure(ALL, tuple(used), tuple(all_caps), is_cap=True)
     elif len(uncapped) > 1:
-        yield Measure(name=ALL, channels=tuple(uncapped), rates=BUDGETS[ALL], is_cap=False)
+        yield _measure(ALL, tuple(uncapped), BUDGETS[ALL], is_cap=False)
+
+
+def _measure(name: str, channels: tuple[str, ...], rates: tuple[Rate, ...], *, is_cap: bool) -> Measure:
+    told_max = max(SENDS_TOLD, *(rate.count + 1 for rate in rates))
+    return Measure(name=name, channels=channels, rates=rates, is_cap=is_cap, told_max=told_max)
 
 
 def in_order(channels: set[str]) -> tuple[str, ...]:

@@ -10,16 +10,18 @@ from flowctl.language.faults import nearest
 from flowctl.language.source import Mapping, parse_text
 from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
 from flowctl.lint.bounds import Pressure
+from flowctl.lint.budgets import measures
 from flowctl.lint.exclusion import kept, written_fields
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from flowctl.language.message import Message
     from flowctl.language.settings import Settings
     from flowctl.language.workflow import Workflow
+    from flowctl.lint.budgets import Measure
     from flowctl.lint.combined import Combined
     from flowctl.lint.exclusion import Kept
     from flowctl.lint.live import Live
@@ -74,7 +76,13 @@ class Journey:
     @cached_property
     def graph(self) -> TimeGraph:
         """The time graph."""
-        return build_graph(self.program, self._context.project.messages, stopped=self.name in self._context.stopped)
+        context = self._context
+        return build_graph(
+            self.program,
+            context.project.messages,
+            stopped=self.name in context.stopped,
+            started=self.name in context.starters,
+        )
 
     @cached_property
     def kept(self) -> Kept:
@@ -106,6 +114,7 @@ class Context:
         self.suppressions = suppressions
         self.ran: frozenset[str] = frozenset()  # the rules that were asked; known once they ran
         self._roots: dict[str, Mapping | None] = {}
+        self._measures: dict[tuple[str, ...], tuple[Measure, ...]] = {}
         self.journeys = [Journey(workflow, self) for workflow in project.workflows.values()]
 
     @property
@@ -178,6 +187,13 @@ class Context:
         if path not in self._roots:
             self._roots[path] = parse_text(path, self.project.sources[path])[0]
         return self._roots[path]
+
+    def measures(self, used: Sequence[str]) -> tuple[Measure, ...]:
+        """The caps, or the budgets in their place, of what leaves on the channels used."""
+        key = tuple(used)
+        if key not in self._measures:
+            self._measures[key] = tuple(measures(self.settings, used))
+        return self._measures[key]
 
     def marketing(self) -> Iterator[Message]:
         """Every marketing message."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.durations import DAY_MS, MS_PER
 from flowctl.lint.bounds import ALL, CHANNELS
-from flowctl.lint.budgets import measures
 from flowctl.lint.context import Context
 from flowctl.lint.suppressions import Suppressions
 
@@ -78,7 +77,7 @@ def _of_workflow(context: Context, journey: Journey) -> Iterator[PressureCurve]:
     if pressure is None or pressure.is_too_large:
         return
     used = pressure.used_channels()
-    rates = {measure.name: measure for measure in measures(context.settings, used)}
+    rates = {measure.name: measure for measure in context.measures(used)}
     for channel, channels in _lines(used):
         bound = pressure.bound(channels)
         if bound.is_unbounded:
@@ -95,7 +94,7 @@ def _of_workflow(context: Context, journey: Journey) -> Iterator[PressureCurve]:
 
 def _of_all(context: Context, combined: Combined) -> Iterator[PressureCurve]:
     """All together; those that nothing bounds are left out, since PRS003 tells them."""
-    rates = {measure.name: measure for measure in measures(context.settings, combined.channels)}
+    rates = {measure.name: measure for measure in context.measures(combined.channels)}
     for channel, channels in _lines(combined.channels):
 
         def most(window_ms: int, channels: Sequence[str] = channels) -> int:

@@ -102,8 +102,10 @@ class TimeGraph:
         return ((index, node.sending) for index, node in enumerate(self.nodes) if node.sending is not None)
 
 
-def build_graph(program: Program, messages: Mapping[str, Message], *, stopped: bool = False) -> TimeGraph:
-    """The graph of a program. `messages` tell channels and purposes; `stopped`: another workflow can end this one.
+def build_graph(
+    program: Program, messages: Mapping[str, Message], *, stopped: bool = False, started: bool = False
+) -> TimeGraph:
+    """The graph of a program. `messages` tell channels and purposes; `stopped`, `started`: another workflow can end or begin it.
 
     Separations are the least that can pass: a calendar day counts 23 h once, an event can come at once, a field's date can
     change to now. A contact rests on sends, waits and tasks; only there goals, exits and restarts reach it.
@@ -111,7 +113,7 @@ def build_graph(program: Program, messages: Mapping[str, Message], *, stopped: b
     builder = _Builder(program, messages)
     builder.lay_out(stopped=stopped)
     builder.close_turns()
-    builder.come_back()
+    builder.come_back(started=started)
     return builder.graph
 
 
@@ -311,13 +313,14 @@ class _Builder:
                     heappush(queue, (so_far_ms + apart_ms, origin))
         return found
 
-    def come_back(self) -> None:
+    def come_back(self, *, started: bool) -> None:
         """Arrows that begin the next run, after `reentry`."""
         workflow, graph = self.program.workflow, self.graph
         said = workflow.reentry
         key = said.key or ""
         graph.comeback = Comeback(kind="never", key=key)
-        if all(isinstance(trigger, MomentTrigger) for trigger in workflow.triggers) and len(workflow.triggers) == 1:
+        moments = [trigger for trigger in workflow.triggers if isinstance(trigger, MomentTrigger)]
+        if len(moments) == len(workflow.triggers) == 1 and not started:
             return  # one moment, once for everybody
         gap_ms = 0 if said.after == "never" else said.after.elapsed_ms
         may_return = said.after != "never"

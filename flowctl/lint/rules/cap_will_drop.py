@@ -59,7 +59,6 @@ from flowctl.language.steps import SendStep, Step, WaitStep, WaitUntilStep, bran
 from flowctl.language.steps.wait_until import UntilSlot
 from flowctl.language.times import DAYS
 from flowctl.lint.bounds import ALL, expires_ms, told
-from flowctl.lint.budgets import measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +117,7 @@ class _Hold:
 def _holds(journey: Journey, pressure: Pressure, context: Context) -> dict[int, _Hold]:
     """By step its longest hold."""
     found: dict[int, _Hold] = {}
-    for measure in measures(context.settings, pressure.used_channels()):
+    for measure in context.measures(pressure.used_channels()):
         bound = pressure.bound(measure.channels)
         if not measure.is_cap or not bound.can_exceed(min(rate.count for rate in measure.rates)):
             continue
@@ -130,7 +129,7 @@ def _holds(journey: Journey, pressure: Pressure, context: Context) -> dict[int, 
                 lives_ms = expires_ms(node, context.project.messages)
                 if step is None or held_ms < lives_ms or (id(step) in found and found[id(step)].held_ms >= held_ms):
                     continue
-                if bound.way_to(send, rate.count + 1) is not None:
+                if bound.has_way_to(send, rate.count + 1):
                     found[id(step)] = _Hold(
                         measure=measure,
                         rate=rate,

@@ -73,7 +73,6 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.lint.bounds import expires_ms
-from flowctl.lint.budgets import measures
 from flowctl.lint.combined import told
 
 if TYPE_CHECKING:
@@ -89,18 +88,17 @@ CODE = "PRS002"
 SLUG = "combined-pressure"
 SEVERITY: Severity = "warning"
 
+SEVERAL = 2  # workflows; one alone is PRS001's
 LOOKED_MAX = 60  # messages of a worst case looked at
 _SHOWN_MAX = 12  # and shown
 
 
 def check(context: Context) -> Iterator[Problem]:
     """At most one: of the channel where most is lost, else where most is over."""
-    if len(context.combined.units) < 2:  # noqa: PLR2004 - one alone is PRS001's
+    if sum(len(unit.journeys) for unit in context.combined.units) < SEVERAL:
         return
     excesses = [
-        excess
-        for measure in measures(context.settings, context.combined.channels)
-        for excess in _excesses(context, measure)
+        excess for measure in context.measures(context.combined.channels) for excess in _excesses(context, measure)
     ]
     if excesses:
         worst = max(excesses, key=lambda excess: (excess.lost, excess.total.count / excess.rate.count))
@@ -122,7 +120,7 @@ class _Excess:
 def _excesses(context: Context, measure: Measure) -> Iterator[_Excess]:
     for rate in measure.rates:
         total = context.combined.total(measure.channels, rate.per.elapsed_ms, measure.told_max)
-        if total.count <= rate.count or len(total.parts) < 2:  # noqa: PLR2004
+        if total.count <= rate.count or sum(len(part.unit.journeys) for part in total.parts) < SEVERAL:
             continue
         way = context.combined.witness(total, measure.channels, LOOKED_MAX)
         if len(way) <= rate.count:

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.lint.bounds import told
-from flowctl.lint.budgets import BUDGETS, measures
+from flowctl.lint.budgets import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def check(context: Context) -> Iterator[Problem]:
         used = pressure.used_channels()
         watched = {
             measure.name
-            for measure in measures(context.settings, used)
+            for measure in context.measures(used)
             if measure.name in LEAST and any(_covers(rate, LEAST[measure.name]) for rate in measure.rates)
         }
         seen: set[str] = set()

@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.problem import Problem
 from flowctl.lint.bounds import Pressure
 from flowctl.lint.bounds import told as told_alone
-from flowctl.lint.budgets import in_order, measures
+from flowctl.lint.budgets import in_order
 from flowctl.lint.combined import Sighting, told
 from flowctl.lint.merging import is_a_path, merge, old_then_new
 
@@ -87,7 +87,7 @@ def _alone(context: Context, old: Draining, new: Journey | None) -> Problem | No
     if new is not None and not (is_a_path(new) and is_a_path(old.journey)):
         return None
     merged = Pressure(old_then_new(old.journey.graph, new.graph)) if new is not None else _draining_alone(old)
-    for measure in measures(context.settings, merged.used_channels()):
+    for measure in context.measures(merged.used_channels()):
         bound = merged.bound(measure.channels)
         if bound.is_unbounded:
             continue
@@ -122,7 +122,7 @@ def _together(context: Context, old: Draining) -> Problem | None:
     """What it makes too full together with all other workflows; not what those are without it."""
     alone = _draining_alone(old)
     used = in_order({*context.combined.channels, *alone.used_channels()})
-    for measure in measures(context.settings, used):
+    for measure in context.measures(used):
         bound = alone.bound(measure.channels)
         if not bound.sends:
             continue

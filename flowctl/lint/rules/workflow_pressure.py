@@ -51,7 +51,6 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.problem import Problem, Related
 from flowctl.lint.bounds import ALL, SENDS_MAX, told
-from flowctl.lint.budgets import measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +77,7 @@ def check(context: Context) -> Iterator[Problem]:
             yield _too_large(journey)
             continue
         reported: set[str] = set()
-        for measure in measures(context.settings, pressure.used_channels()):
+        for measure in context.measures(pressure.used_channels()):
             if measure.name == ALL and len(measure.channels) == 1 and set(measure.channels) <= reported:
                 continue
             found = pressure.bound(measure.channels)
