@@ -7,10 +7,12 @@ sent since the copy is known to nobody.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from flowctl.failure import Failure
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".sent"
 DAY_MS = 86_400_000
+FLUSH_S = 1.0
 _LINE = re.compile(rb"flowctl-sending 1 ([0-9a-f-]{36}) (\d{16}) (\d{16})\n")
 _ADOPT = "`flowctl store adopt` lets it send again, and says what may then arrive twice"
 
@@ -47,6 +50,7 @@ class SendingRecord:
         self.path: Path | None = store.path and store.path.with_name(store.path.name + SUFFIX)
         self._store = store
         self._descriptor = -1
+        self._flushed_s = -math.inf
 
     def read(self) -> Sent | None:
         """What the file says; None where there is no file.
@@ -108,7 +112,10 @@ class SendingRecord:
         return int(batch)
 
     def write(self, batch: int, now: int) -> None:
-        """Make durable that a batch is about to leave; after its transaction, before its first byte.
+        """Write down that a batch is about to leave; after its transaction, before its first byte.
+
+        The first of a run is flushed, then one a second: the death of a process loses nothing, a power cut at most that
+        second, which only matters to a copy of the store that was made within it.
 
         Raises:
             Failure: it cannot be written; then nothing may leave.
@@ -123,16 +130,29 @@ class SendingRecord:
                     _flush_folder(self.path.parent)
             # One sector, in place: it is there whole or not at all, and needs no room on a full disk.
             os.pwrite(self._descriptor, f"flowctl-sending 1 {self._store.uuid} {batch:016} {now:016}\n".encode(), 0)
-            os.fdatasync(self._descriptor)
+            if monotonic() - self._flushed_s >= FLUSH_S:
+                os.fdatasync(self._descriptor)
+                self._flushed_s = monotonic()
         except OSError as error:
-            message = f"cannot write the sending record {self.path}: {error.strerror}; nothing left that is not in it"
-            raise Failure(message, help="the store's folder must be writable and have room") from error
+            raise self._unwritten(error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Flush and close the file. Raises as `write`."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise self._unwritten(error) from error
+        finally:
+            os.close(descriptor)
+
+    def _unwritten(self, error: OSError) -> Failure:
+        message = f"cannot write the sending record {self.path}: {error.strerror}"
+        return Failure(
+            message, help="the store's folder must be writable and have room; what is not in the record has not left"
+        )
 
 
 def busiest_day(connection: sqlite3.Connection, *, before: int, days: int) -> tuple[int, int]:
