@@ -316,7 +316,6 @@ def _check(project: Project, cut: Cut) -> None:
     _check_history(workflow, head, tail)
     _check_data(project, workflow, head, tail)
     _check_others(project, workflow, tail)
-    _check_group(project, workflow)
 
 
 def _check_names(workflow: Workflow, head: list[Step], tail: list[Step]) -> None:
@@ -404,21 +403,6 @@ def _check_others(project: Project, workflow: Workflow, tail: list[Step]) -> Non
                 _refuse(workflow, f"`{other.name}` starts it at `{step.start.at_step}`, behind the cut")
             if isinstance(step, StopStep) and step.stop == workflow.name:
                 _refuse(workflow, f"`{other.name}` stops it, and would not stop the new workflow")
-
-
-def _check_group(project: Project, workflow: Workflow) -> None:
-    if workflow.exclusive_group is None:
-        return
-    others = [
-        one.name
-        for one in project.workflows.values()
-        if one.exclusive_group == workflow.exclusive_group and one.name != workflow.name
-    ]
-    if others:
-        _refuse(
-            workflow,
-            f"between the two somebody could enter `{others[0]}` of the group `{workflow.exclusive_group}`, and the new workflow be refused",
-        )
 
 
 def _notes(project: Project, cut: Cut, name: str) -> Iterator[str]:

@@ -11,6 +11,8 @@ from flowctl.cli.main import main
 from flowctl.failure import UsageFailure
 from flowctl.lint.splitting import find_cut, split
 from flowctl.project.load import load, load_texts
+from tests.engine.world import HOUR, T0, World
+from tests.engine.world import workflow as flow
 
 MAISON = Path(__file__).parents[2] / "workflows" / "maison-lune"
 SETTINGS = """
@@ -158,7 +160,6 @@ def test_a_branch_at_the_end_is_cut_inside():
         ("the journey goes on", "", "- if: {reachable: email}\n    then:\n      - wait: 1d\n      - {id: later, send: again}\n  - wait: 2d"),
         ("the journey goes on", "", "- repeat: {every: 1d, max: 3}\n    steps:\n      - wait: 1h\n      - {id: later, send: again}"),
         ("the first of its list", "", "- if: {reachable: email}\n    then:\n      - {id: later, send: again}"),
-        ("somebody could enter `other`", "exclusive_group: promo", "- {id: later, wait: 1d}"),
         ("`other` stops it", "description: stopped", "- {id: later, wait: 1d}"),
         ("`other` starts it at `later`", "description: started", "- {id: later, wait: 1d}"),
     ],
@@ -166,12 +167,38 @@ def test_a_branch_at_the_end_is_cut_inside():
 def test_a_cut_that_changes_the_meaning_is_refused(why, head, steps):
     text = f"workflow: cart\ntriggers: [{{event: cart_updated}}]\n{head}\nsteps:\n  - send: hello\n  {steps}\n"
     does = {"description: stopped": "stop: cart", "description: started": "start: {workflow: cart, at_step: later}"}
-    group = "exclusive_group: promo\n" if "promo" in head else ""
-    other = f"workflow: other\ntriggers: [{{manual: true}}]\n{group}steps:\n  - {does.get(head, 'send: again')}\n"
+    other = f"workflow: other\ntriggers: [{{manual: true}}]\nsteps:\n  - {does.get(head, 'send: again')}\n"
     with pytest.raises(UsageFailure) as refused:
         cut(text, "later", **{"other.yaml": other})
     assert why in refused.value.message
     assert "without a change of meaning" in refused.value.message
+
+
+def test_the_hand_over_stays_in_the_group():
+    head = "workflow: cart\ntriggers: [{event: cart_updated}]\nexclusive_group: promo\npriority: 60\n"
+    made = cut(head + "steps:\n  - send: hello\n  - {id: later, wait: 1d}\n  - send: again\n", "later")
+    project = load_texts({"flowctl.yaml": SETTINGS, "messages.yaml": MESSAGES, **made.texts}, Path("/"))
+    assert [(one.exclusive_group, one.priority) for one in project.workflows.values()] == [("promo", 60)] * 2
+
+
+@pytest.mark.parametrize("ticks", [[f"{hours}h" for hours in range(1, 80)], ["1m", "3d", "6d"]])
+def test_the_engine_lets_a_hand_over_into_its_own_group(ticks):
+    head = flow(
+        "cart",
+        steps="- send: hello\n- wait: 1d\n- start: cart-2",
+        triggers="[{event: cart_updated}]",
+        exclusive_group="g",
+    )
+    tail = flow(
+        "cart-2", steps="- send: bye\n- wait: 1d\n- send: again", triggers="[{manual: true}]", exclusive_group="g"
+    )
+    other = flow("other", steps="- send: receipt", exclusive_group="g")
+    world = World(head, tail, other)
+    world.contact("ana")
+    world.event("ana", "cart_updated", T0 + 1)
+    world.event("ana", "signup", T0 + 26 * HOUR)  # behind the hand-over
+    world.ticks(*ticks)
+    assert world.messages("ana") == ["hello", "bye", "again"]
 
 
 @pytest.mark.parametrize("said", ["there is a workflow `cart` already", "no step `latr`"])

@@ -5,6 +5,7 @@
 Counts all steps, those inside steps and those after the goal too. Over 25 is a warning, over 50 an error. The help names the
 stretch of steps that would be a workflow of its own, and the `start` to put in its place: the cut that leaves the two parts
 most alike in size, in front of a wait where there is one, and where nothing behind the cut refers to a step or to data before it.
+`flowctl split WORKFLOW --at STEP` makes the cut, and says why where the two parts would mean something else.
 
 ## Why is this bad
 
