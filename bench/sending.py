@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -71,9 +72,11 @@ Vous avez laissé **{{ trigger.items }} articles** dans votre panier.
 En tant que membre Or, la livraison vous est offerte.
 {% endif %}
 
-{% for word in ["Une lampe en papier washi", "Un carnet relié à la main", "Une bougie au thé blanc"] %}
-- {{ word }}
+{% for product in data.cart.products %}
+- [{{ product.name }}](https://shop.example/p/{{ product.id }}), {{ product.count }} × {{ product.price|round(2) }} €{% if product.left < 5 %} (plus que {{ product.left }}){% endif %}
 {% endfor %}
+
+Total : {{ data.cart.products|map(attribute="price")|sum|round(2) }} €
 
 """
     + "\n\n".join(
@@ -85,6 +88,12 @@ En tant que membre Or, la livraison vous est offerte.
 [Reprendre mon panier](https://shop.example/cart/{{ trigger.cart_id }})
 """
 )
+PRODUCTS = [
+    {"id": f"p{number}", "name": name, "count": 1, "price": 9.9 + number, "left": number * 2}
+    for number, name in enumerate(
+        ["Lampe en papier washi", "Carnet relié à la main", "Bougie au thé blanc", "Bol à matcha"]
+    )
+]  # what a `fetch` of the shop's API saves
 WORKFLOW = """\
 workflow: cart
 description: Bring carts back.
@@ -224,6 +233,8 @@ def _store(folder: Path, messages: int) -> Store:
             (NOW - 30_000,),
         )
     tick(store, now=NOW, base=folder, limit=0, unasked=True)
+    with transaction(connection):  # as a `fetch` leaves it
+        connection.execute("UPDATE enrollments SET data = ?", (json.dumps({"cart": {"products": PRODUCTS}}),))
     return store
 
 
@@ -264,7 +275,7 @@ def _case(number: int) -> dict[str, Any]:
     }
     return {
         "channel": "email", "recipient": f"person{number}@example.com", "key": f"{number:032x}", "now": NOW, "contact": contact,
-        "zone": "Europe/Paris", "trigger": {"items": number % 5 + 1, "cart_id": f"cart-{number}"},
+        "data": {"cart": {"products": PRODUCTS}}, "zone": "Europe/Paris", "trigger": {"items": number % 5 + 1, "cart_id": f"cart-{number}"},
     }  # fmt: skip
 
 
@@ -298,15 +309,9 @@ def _building(folder: Path, count: int) -> Ratio:
                 render(compiled(source, html=html), variables)
         times["render"].append((time.thread_time() - between) / BUILDS)
         times["whole"].append((between - begin) / BUILDS)
-    whole, alone = (_typical(times[name]) for name in ("whole", "render"))
+    whole, alone = (min(times[name]) for name in ("whole", "render"))  # other programs only ever make it slower
     detail = f"{whole * 1e6:.0f} µs a mail, {alone * 1e6:.0f} µs of it templates"
     return Ratio(name="build-mail", value=whole / alone, goal=BUILD_GOAL, detail=detail)
-
-
-def _typical(times: list[float]) -> float:
-    """The mean of the better half: other programs only ever make it slower."""
-    better = sorted(times)[: (len(times) + 1) // 2]
-    return sum(better) / len(better)
 
 
 def _memory(folder: Path, port: int, many: int) -> Ratio:

@@ -32,6 +32,7 @@ ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 # Above this share of bytes beyond ASCII, base64 (4 for 3) is shorter than quoted-printable (3 for 1).
 _BASE64_FROM = 1 / 6
+_LINE_CHARS_MAX = 76  # RFC 2045 §6.7
 _SHORT_CHARS = 200  # what is shorter is a value, or not worth remembering
 _SPACES = re.compile(r"\s+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -183,11 +184,18 @@ def body(parts: Sequence[str]) -> tuple[bytes, Encoding]:
             text = "".join(line)  # not `+`: a value that was escaped would escape the rest
             data = text.encode()
             size, beyond = size + len(text) + piece.size, beyond + len(data) - len(text) + piece.beyond
-            made += (binascii.b2a_qp(data + b"\r\n", istext=True), piece.middle)
+            made += (_quoted(text, data), piece.middle)
             line = [piece.last]
     if beyond > size * _BASE64_FROM or "\r" in "".join(parts):
         return _whole_body("".join(parts))
     return b"".join(made), "quoted-printable"
+
+
+def _quoted(line: str, data: bytes) -> bytes:
+    """One line; most need no quoting, and seeing that is quicker than quoting."""
+    if line.isascii() and line.isprintable() and len(line) < _LINE_CHARS_MAX and "=" not in line and line[-1:] != " ":
+        return data + b"\r\n"
+    return binascii.b2a_qp(data + b"\r\n", istext=True)
 
 
 def _whole_body(text: str) -> tuple[bytes, Encoding]:

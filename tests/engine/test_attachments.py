@@ -5,7 +5,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctl.engine import mime
@@ -79,6 +79,7 @@ def test_a_file_stands_beside_the_alternative_of_text_and_html():
     assert letter.payload.count(b"\n") == letter.payload.count(b"\r\n")
 
 
+@settings(deadline=None)
 @given(name=st.text(min_size=1, max_size=200), content=st.binary(max_size=300))
 def test_any_name_and_content_come_out_the_same(name, content):
     clean = file_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email import message_from_bytes, policy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctl.engine import mime
@@ -52,6 +52,7 @@ def read(raw):
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
+@settings(deadline=None)
 @given(subject=TEXTS, text=TEXTS, html=TEXTS, name=TEXTS)
 def test_whatever_is_filled_in_comes_out_the_same(subject, text, html, name):
     raw = built(subject, text, html, name=name)
