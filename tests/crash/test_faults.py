@@ -167,6 +167,41 @@ def test_421_after_a_few_on_each_line_only_costs_a_new_line(tmp_path, smtp_serve
     assert town.states() == {("hello", "sent"): 50}
 
 
+@pytest.mark.parametrize("fault", ["login", "sender", "closing"])
+def test_a_provider_that_refuses_rests_until_somebody_mends_it(fault, tmp_path, smtp_server, monkeypatch):
+    """From tick to tick, each a process of its own: told by tick, status and doctor, tried with one message, and no attempt is counted."""
+    bad = smtp_server(
+        *{
+            "login": ("--auth", "me:right", "--starttls"),
+            "sender": ("--mail", "550 5.7.1 c000@example.com blocked"),
+            "closing": ("--mail", "421 4.7.0 not now"),
+        }[fault]
+    )
+    town = Town(tmp_path, monkeypatch, bad.port, HELLO, people=12)
+    status, _, err = town.run("-q", "tick", now=at("5m"))
+    assert status == 1
+    assert "warning: email: the provider refuses everything for now" in err
+    assert town.states() == {("hello", "ready"): 12}
+    assert town.run("tick", now=at("6m"))[0] == 0  # it rests
+    assert "provider of email refuses" in town.run("status", now=at("6m"))[1]
+    status, out, _ = town.run("doctor", "--offline", now=at("6m"))
+    assert status == 1
+    assert "outbox retry --channel email" in out
+    assert "c000@example.com" not in out
+    assert town.run("tick", now=at("10m"))[0] == 1  # tried again
+    good = smtp_server()
+    town.move_server(good.port)
+    assert town.run("tick", now=at("12m"))[0] == 0
+    assert good.envelopes() == []
+    status, out, _ = town.run("outbox", "retry", "--channel", "email", now=at("12m"))
+    assert (status, "12 wait for it" in out) == (0, True)
+    assert town.run("tick", now=at("12m"))[0] == 0
+    assert town.reckon(bad, good, now=at("12m")) == {}
+    assert town.states() == {("hello", "sent"): 12}
+    assert town.connection.execute("SELECT max(attempts) FROM outbox").fetchone() == (1,)
+    assert "refuses" not in town.run("status", now=at("13m"))[1]
+
+
 def test_one_550_among_fifty(tmp_path, smtp_server, monkeypatch):
     server = smtp_server("--rcpt", "c017@example.com", "550 5.1.1 no such user")
     town = Town(tmp_path, monkeypatch, server.port, HELLO, people=50)
