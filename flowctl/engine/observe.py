@@ -196,21 +196,26 @@ def judge_in_full(connection: sqlite3.Connection, plan: SegmentPlan, now: int) -
     connection.execute(f"INSERT INTO full_members {plan.full}", {"now": now})
     mine = {"segment": plan.id, "now": now}
     members = "SELECT contact_id FROM segment_members WHERE segment_id = :segment"
-    new = f"SELECT contact_id FROM full_members WHERE contact_id NOT IN ({members})"
-    gone = f"{members} AND contact_id NOT IN (SELECT contact_id FROM full_members)"
+    changes = {1: "SELECT contact_id FROM full_members"}
+    if connection.execute(
+        f"{members} LIMIT 1", mine
+    ).fetchone():  # most often it is new, and there is nothing to compare
+        changes[1] += f" WHERE contact_id NOT IN ({members})"
+        changes[0] = f"{members} AND contact_id NOT IN (SELECT contact_id FROM full_members)"
     written = 0
-    for entered, who in ((1, new), (0, gone)):
+    for entered, who in changes.items():
         written += connection.execute(
             "INSERT INTO transitions (contact_id, segment_id, entered, existing, at) "
             f"SELECT contact_id, :segment, {entered}, 1, :now FROM ({who}) ORDER BY contact_id",
             mine,
         ).rowcount
+    if 0 in changes:
+        connection.execute(
+            "DELETE FROM segment_members WHERE segment_id = :segment AND contact_id NOT IN (SELECT contact_id FROM full_members)",
+            mine,
+        )
     connection.execute(
-        "DELETE FROM segment_members WHERE segment_id = :segment AND contact_id NOT IN (SELECT contact_id FROM full_members)",
-        mine,
-    )
-    connection.execute(
-        f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({new})",
+        f"INSERT INTO segment_members (segment_id, contact_id, since) SELECT :segment, contact_id, :now FROM ({changes[1]})",
         mine,
     )
     connection.execute("DELETE FROM full_members")
