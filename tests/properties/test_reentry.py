@@ -59,13 +59,13 @@ def reference(policy, facts):
     return sorted((run[0], run[1], run[2]) for run in runs)
 
 
-def history(rng: random.Random):
-    """Facts on the grid, often several at one instant, often just when a run or its gap is over."""
-    moments = [T0 + GRID]
+def history(rng: random.Random, grid: int = GRID):
+    """Facts on a grid, often several at one instant, often just when a run or its gap is over."""
+    moments = [T0 + grid]
     for _ in range(rng.randrange(2, 12)):
         moments.append(
             moments[-1]
-            + rng.choice([0, 0, GRID, HOUR - GRID, HOUR, HOUR + GRID, 2 * HOUR, 3 * HOUR, 4 * HOUR, 7 * HOUR])
+            + rng.choice([0, 0, grid, HOUR - grid, HOUR, HOUR + grid, 2 * HOUR, 3 * HOUR, 4 * HOUR, 7 * HOUR])
         )
     return [(at, rng.choice(["a", "b", None])) for at in moments]
 
@@ -88,6 +88,22 @@ def test_all_policies(template, seed):
         ((at, cart, key) for key, facts in histories.items() for at, cart in facts), key=lambda fact: fact[0]
     ):
         world.event(key, "cart_updated", at, **({"cart_id": cart} if cart else {}))
+    compare(world, histories, rng)
+
+
+def test_to_the_minute_within_a_slice(template):
+    """One contact, facts between the ends of slices: what was over by the time of a fact is over for it."""
+    rng = random.Random(7)
+    world = template.snapshot()
+    world.contact("ana")
+    facts = history(rng, MINUTE)
+    for at, cart in facts:
+        world.event("ana", "cart_updated", at, **({"cart_id": cart} if cart else {}))
+    compare(world, {"ana": facts}, rng)
+
+
+def compare(world: World, histories: dict, rng: random.Random) -> None:
+    """Let a hundred hours pass in ticks of random lengths; then every policy let in whom the reference lets in."""
     end = T0 + 100 * HOUR
     now = T0
     while now < end:
