@@ -8,7 +8,8 @@ ADDRESS_CHARS_MAX = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 LOCAL_OCTETS_MAX = 64
 # Quoted local parts are left out on purpose: nobody has one, and quoting is where commands get smuggled.
 _LOCAL = re.compile(r"""[^\s\x00-\x20\x7f-\x9f<>()\[\]\\,;:@"]+""")
-_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 class NotAnAddress(ValueError):

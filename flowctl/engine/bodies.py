@@ -22,6 +22,7 @@ Kind = str  # markdown | html | mjml
 _WORD = "zqjinja{}{:04d}qz"
 _WORDS = re.compile(r"zqjinja([vb])(\d{4})qz")
 _ALONE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)$", re.MULTILINE)
+_OPENING = re.compile(r"\{(?=[{%#])")
 _ALONE_IN_LINE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)\n", re.MULTILINE)
 _PARAGRAPH = re.compile(r"<p>((?:\s*zqjinjab\d{4}qz\s*)+)</p>")
 # A loop around a whole list, as Markdown makes of it, is meant as a list of the loop's items.
@@ -107,7 +108,7 @@ def to_html(source: str, kind: Kind, language: str, *, page: bool = True) -> str
         return source
     tags = _Tags(source)
     converted = _markdown(tags.text, language if page else None) if kind == "markdown" else _mjml(tags.text, language)
-    return tags.back(converted)
+    return tags.back(_literal(converted))
 
 
 def to_text(html: str) -> str | None:
@@ -120,7 +121,12 @@ def to_text(html: str) -> str | None:
     text = text_of(tags.text)
     if _in_rows(tags.text) or not _same_structure(tags.text, text):
         return None
-    return tags.back(_ALONE_IN_LINE.sub(lambda found: found[1].strip(), text))
+    return tags.back(_ALONE_IN_LINE.sub(lambda found: found[1].strip(), _literal(text)))
+
+
+def _literal(converted: str) -> str:
+    """What was no tag before it was converted is none after: entities become braces."""
+    return _OPENING.sub("{{ '{' }}", converted)
 
 
 def text_of(html: str) -> str:

@@ -206,3 +206,32 @@ def test_what_a_provider_said_of_the_address_goes_too(store):
         "503 later",
         "refused",
     ]
+
+
+def test_a_store_with_enrollments_from_before_never_numbers_one_twice(tmp_path, monkeypatch):
+    """The migration changes a declaration in place."""
+    from flowctl.store import database
+
+    steps = database._migrations()
+    before = next(place for place, step in enumerate(steps) if step.name.startswith("0005"))
+    monkeypatch.setattr(database, "_migrations", lambda: steps[:before])
+    old = open_store(tmp_path / "old.db", create=True)
+    for statement in (
+        "INSERT INTO contacts (id, created_at, _seed, _origin) VALUES (1, 1, 1, 0)",
+        "INSERT INTO releases VALUES (1, 1, 'c', 'd', '{}', '{}', 1)",
+        "INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')",
+        "INSERT INTO enrollments (id, contact_id, workflow, version_id, cause, entered_at, pc, at) VALUES (41, 1, 'w', 1, 'm', 1, 0, 1)",
+    ):
+        old.connection.execute(statement)
+    old.close()
+    monkeypatch.undo()
+    new = open_store(tmp_path / "old.db", create=False)
+    assert new.connection.execute("SELECT id, contact_id FROM enrollments").fetchall() == [(41, 1)]
+    assert new.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    forget(new, [1], now=NOW)
+    new.connection.execute("INSERT INTO contacts (id, created_at, _seed, _origin) VALUES (2, 1, 1, 0)")
+    (number,) = new.connection.execute(
+        "INSERT INTO enrollments (contact_id, workflow, version_id, cause, entered_at, pc, at) VALUES (2, 'w', 1, 'm', 1, 0, 1) RETURNING id"
+    ).fetchone()
+    assert number == 42
+    new.close()
