@@ -109,8 +109,13 @@ def confirmed(
     from flowctl.cli.plan import worst_of
     from flowctl.cli.plan_shown import show
     from flowctl.engine.apply import apply
+    from flowctl.report.releases import newest
     from flowctl.store.locking import exclusive
 
+    before = newest(store)
+    if before is not None and before.environment != project.environment:
+        names = [name or "no environment" for name in (before.environment, project.environment)]
+        said.say(f"warning: release {before.id} was applied for {names[0]}, this one is for {names[1]}")
     if not yes:
         show(found, worst_of(store, project, said.environment))
         if not (found.same and not orders) and not typer.confirm("\nApply this?"):

@@ -42,7 +42,7 @@ def compiled(project: Project, channel_ids: Mapping[str, int], problems: list[Pr
     closed = any(not window[3] for windows in rules.values() for window in windows.values())
     return {
         "rules": rules,
-        "home": settings.country or country_of_zone(settings.timezone),
+        "home": (settings.country or country_of_zone(settings.timezone) or "").upper() or None,
         "region": f"coalesce({', '.join(columns)}, '')" if closed and columns else None,
     }
 

@@ -284,15 +284,16 @@ def _answers(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
     """That messages left or were called back, and what was reported of them."""
     rows = connection.execute(
         "SELECT m.id, n.name, m.status, m.at, m.link, m.enrollment_id, c.name, o.recipient, o.version_id, o.pc, o.variant, "
-        f"coalesce({_QUEUED}, 0) FROM message_events m "
+        f"coalesce({_QUEUED}, 0), m.detail FROM message_events m "
         "JOIN names n ON n.id = m.message LEFT JOIN names c ON c.id = m.channel LEFT JOIN outbox o ON o.id = m.outbox_id "
         "WHERE m.contact_id = ?",
         (contact_id,),
     )
     found: list[_Ranked] = []
-    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc, variant, queued in rows:
+    for row_id, name, status, at, link, enrollment_id, channel, recipient, version_id, pc, variant, queued, why in rows:
         sent = status == 0
         detail = _sending(channel, recipient, variant) if sent else {"link": link} if link else {}
+        detail |= json.loads(why) if why else {}
         step = steps.at(version_id, pc) if sent else None
         entry = Entry(
             at=at, kind=_STATUSES[status], subject=name, detail=detail, step=step, enrollment_id=enrollment_id
@@ -329,7 +330,10 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
             "(SELECT id FROM outbox WHERE enrollment_id = ? AND state < 3) ORDER BY id",
             (enrollment_id,),
         )
-        messages = tuple(f"{message} by {channel}: {reason or state}" for message, channel, state, reason in waiting)
+        messages = tuple(
+            f"{message} by {channel}: {f'held ({reason})'.replace('_', ' ') if reason else state}"
+            for message, channel, state, reason in waiting
+        )
         found.append(
             Pending(
                 enrollment_id=enrollment_id,

@@ -49,3 +49,11 @@ def test_a_rollback_keeps_the_environment_of_what_it_brings_back(run, tmp_path):
     run("--env", "staging", "apply", "--yes", "--allow-dirty")
     assert run("rollback", "--yes")[0] == 0
     assert environments(tmp_path) == ["staging", "staging", "staging"]
+
+
+def test_an_apply_for_another_environment_is_told(run):
+    run("--env", "staging", "apply", "--yes", "--allow-dirty")
+    status, _, err = run("apply", "--yes", "--allow-dirty")
+    assert status == 0
+    assert "warning: release 1 was applied for staging, this one is for no environment" in err
+    assert "warning" not in run("apply", "--yes", "--allow-dirty")[2]

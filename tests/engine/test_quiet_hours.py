@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -324,3 +325,6 @@ def test_a_tick_loads_neither_holidays_nor_models_unless_it_needs_them(monkeypat
         monkeypatch.delitem(sys.modules, name)
     world.ticks("12h5m")
     assert "holidays" not in sys.modules
+    heavy = "{'holidays', 'phonenumbers', 'pydantic', 'croniter'}"
+    code = f"import sys, flowctl.engine.gate; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

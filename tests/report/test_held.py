@@ -17,4 +17,4 @@ def test_quiet_hours_are_told_with_the_time_and_zone_at_which_they_end():
     (held,) = [entry for entry in story.entries if entry.kind == "held"]
     assert explain.sentence(held, story.zone) == "held back hello: quiet hours until 2026-03-03 10:00 Europe/London"
     assert explain.values(held) == ""
-    assert story.pending[0].messages == ("hello by sms: quiet_hours",)
+    assert story.pending[0].messages == ("hello by sms: held (quiet hours)",)
