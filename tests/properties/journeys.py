@@ -257,13 +257,18 @@ Fact = tuple[int, str, str, dict[str, Any]]
 def histories(draw: st.DrawFn, *, hours: int = 14, changes: bool = False) -> list[Fact]:
     """Facts as (time, contact, event or field, properties), in order of arrival: often at one instant, sometimes out of order."""
     kinds = (
-        ["cart_updated"] * 4 + ["purchase", "purchase", "signup", "signup"] + (["visits", "stage"] if changes else [])
+        ["cart_updated"] * 4
+        + ["purchase", "purchase", "signup", "signup"]
+        + (["visits", "stage", "due_date"] if changes else [])
     )
     values = {
         "cart_updated": st.fixed_dictionaries({"items": st.integers(0, 2), "cart_id": st.sampled_from(["a", "b"])}),
         "purchase": st.fixed_dictionaries({"amount": st.sampled_from([10, 60])}),
         "signup": st.just({}),
         "visits": st.fixed_dictionaries({"visits": st.integers(0, 3)}),
+        "due_date": st.fixed_dictionaries(
+            {"due_date": st.sampled_from([None, "2026-03-01", "2026-03-03", "2026-03-04"])}
+        ),
         "stage": st.fixed_dictionaries({"stage": st.sampled_from(["lead", "customer", "loyal"])}),
     }
     found: list[Fact] = []

@@ -10,7 +10,7 @@ from flowctl.cli import explain
 from flowctl.cli.main import main
 from flowctl.failure import UsageFailure
 from flowctl.report.timeline import timeline
-from tests.engine.world import World, at, workflow
+from tests.engine.world import SETTINGS, World, at, workflow
 
 VIPS = "segment: vip\nmatch: {event: purchase, since: 30d, count: {gte: 2}}"
 CART = workflow(
@@ -54,7 +54,8 @@ def told(world: World, key: str, **asked: str) -> list[tuple[str, str, str]]:
     """Sentence, values and `file:line` of each entry, as explain says them."""
     story = timeline(world.store, key, now=world.now, **asked)
     return [
-        (explain.sentence(each, story.zone), explain.values(each), each.step.where if each.step else "") for each in story.entries
+        (explain.sentence(each, story.zone), explain.values(each), each.step.where if each.step else "")
+        for each in story.entries
     ]
 
 
@@ -102,6 +103,37 @@ def test_facts_that_started_nothing(world):
     ]
     (admission,) = timeline(world.store, "dora", workflow="cart", now=world.now).admissions
     assert admission.reason is None
+
+
+def test_what_arrived_too_late_and_what_was_prevented():
+    world = World(
+        workflow("old", steps="- wait: 1h"),
+        workflow("quiet", triggers="[{event: signup, unless: {event: purchase, within: 1h}}]", steps="- wait: 1h"),
+    )
+    world.contact("ana")
+    world.ticks("5m", "3d")
+    world.event("ana", "signup", at("1d"))  # told two days later
+    world.event("ana", "purchase", at("1d30m"))
+    world.ticks("3d5m")
+    (late,) = [line[0] for line in told(world, "ana", workflow="old")]
+    assert late.startswith("signup did not start old: older than `max_event_age` when it arrived")
+    (prevented,) = [line[0] for line in told(world, "ana", workflow="quiet")]
+    assert prevented == "signup did not start quiet: what its `unless` names came in time"
+
+
+def test_a_hold_says_until_when_and_a_skip_why():
+    capped = SETTINGS + "pressure: {email: [1 per 1d]}\n"
+    steps = "- send: hello\n- {send: bye, expire_after: 2d}\n- {send: again, expire_after: 1h, on_skip: continue}"
+    world = World(workflow("w", steps=steps), settings=capped)
+    world.contact("ana", consent=("email",))
+    world.event("ana", "signup", at("1m"))
+    world.ticks("5m", "1d5m", "1d6h")
+    lines = told(world, "ana", workflow="w")
+    (held,) = [line for line in lines if line[0].startswith("held back bye")]
+    assert held[0].startswith("held back bye: the pressure cap is full")
+    assert "2026-03-03" in held[0] + held[1]
+    assert held[2] == "file0.yaml:5@abc1234"
+    assert any(line[0] == "skipped again: its `expire_after` was over" for line in lines)
 
 
 @pytest.mark.parametrize(
