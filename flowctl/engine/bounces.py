@@ -141,9 +141,8 @@ class BounceImport:
         ).fetchone()
         detail = None
         if status == statuses.BOUNCED:
-            detail = json.dumps(
-                {"kind": finding.kind, "status": finding.status, "said": finding.said}, ensure_ascii=False
-            )
+            said = {"bounce": finding.kind, "status": finding.status, "said": finding.said}
+            detail = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
         reported = statuses.Status(
             sending=sending, status=status, at=at, detail=detail, suppresses=finding.kind != "soft"
         )

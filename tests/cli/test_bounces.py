@@ -35,7 +35,9 @@ def shop(applied):
         said = consents.Statement(contact_id=ana, channel="email", granted=True, at=1, source="form")
         consents.record(connection, [said], now=1)
         connection.execute("INSERT INTO names (id, kind, name) VALUES (1, 'channel', 'email'), (2, 'message', 'hello')")
-        connection.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')")
+        connection.execute(
+            "INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{\"instructions\": []}')"
+        )
 
     def left(key=KEY, *, at=SENT_AT, state=3, recipient=ANA, contact=ana):
         with transaction(connection):
@@ -94,7 +96,7 @@ def test_a_hard_bounce_is_stored_suppresses_and_is_known_the_second_time(shop, r
     ((reason, source),) = shop.query("SELECT reason, source FROM suppressions WHERE contact_id = 0")
     assert (reason, ANA in source) == ("bounced", False)
     ((detail,),) = shop.query("SELECT detail FROM message_events WHERE status = 5")
-    assert json.loads(detail)["kind"] == "hard"
+    assert json.loads(detail)["bounce"] == "hard"
     before = "\n".join(shop.connection.iterdump())
     done = read(name)
     assert (done.counts, done.suppressed) == ({"known": 1}, 0)
@@ -155,6 +157,14 @@ def test_what_says_nothing_changes_nothing(shop, read, name, kind):
     before = "\n".join(shop.connection.iterdump())
     assert read(name).counts == {kind: 1}
     assert "\n".join(shop.connection.iterdump()) == before
+
+
+def test_explain_says_why(shop, read, flowctl):
+    shop.left()
+    read("postfix-unknown")
+    status, out, err = flowctl("explain", "ana")
+    assert status == 0, err
+    assert "bounce hard, status 5.1.1, said 550 5.1.1 <ana@example.net>: Recipient address rejected" in out
 
 
 def key_of(number):

@@ -7,7 +7,7 @@ CREATE TABLE coupons_spent (
   PRIMARY KEY (name, hash)
 ) STRICT, WITHOUT ROWID;
 
--- Why it bounced: {"kind": "hard" or "soft", "status": "5.1.1", "said": the server's words}.
+-- Why it bounced: {"bounce": "hard" or "soft", "status": "5.1.1", "said": the server's words}.
 ALTER TABLE message_events ADD COLUMN detail TEXT CHECK (detail IS NULL OR json_valid(detail));
 
 -- An enrollment's number is part of the keys of its messages, hence of their Message-IDs: it must never be given again. SQLite
