@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowctl.lint import merging
 from flowctl.lint.bounds import Pressure, clock, sent_on
 from flowctl.lint.budgets import in_order
-from flowctl.lint.exclusion import Kept, cases, either, fits
+from flowctl.lint.exclusion import Kept, either, fits, worst_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowctl.lint.context import Context, Journey
     from flowctl.program.graph import Node
 
+MEMBERS_MAX = 30  # of a group that is merged; each can follow each, and of a larger one the sum is told
 NAMED = 3  # workflows that add most, told by name
 
 
@@ -127,11 +128,8 @@ class Combined:
         parts = [
             Part(unit=unit, count=count) for unit in self.units if (count := unit.most(channels, window_ms, sends_max))
         ]
-        best: list[Part] = []
-        for case in cases([part.unit.kept for part in parts]):
-            here = [part for part in parts if fits(part.unit.kept, case)]
-            if sum(part.count for part in here) > sum(part.count for part in best):
-                best = here
+        case = worst_case([(part.unit.kept, part.count) for part in parts])
+        best = [part for part in parts if fits(part.unit.kept, case)]
         best.sort(key=lambda part: (-part.count, part.unit.name))
         return Total(
             count=sum(part.count for part in best),
@@ -169,7 +167,9 @@ def _units(context: Context) -> list[Unit]:
         if journey.workflow.exclusive_group is not None and merging.is_a_path(journey):
             groups.setdefault(journey.workflow.exclusive_group, []).append(journey)
     units = [
-        Unit(members, Pressure(merging.one_of_a_group(members))) for members in groups.values() if len(members) > 1
+        Unit(members, Pressure(merging.one_of_a_group(members)) if len(members) <= MEMBERS_MAX else None)
+        for members in groups.values()
+        if len(members) > 1
     ]
     if context.starters:
         units += [

@@ -9,7 +9,7 @@ from flowctl.language.conditions import AllOf, AnyOf, FieldLeaf, SegmentLeaf
 from flowctl.language.steps import AddStep, AssignStep, SetStep, TagStep, UntagStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from flowctl.language.conditions import Condition
     from flowctl.lint.context import Context
@@ -74,17 +74,32 @@ def exclude(first: Kept, second: Kept) -> bool:
     return any(name in second and not allowed & second[name] for name, allowed in first.items())
 
 
-def cases(all_kept: Sequence[Kept]) -> Iterator[dict[str, object]]:
-    """Every kind of contact that matters: a value of each field that sets some apart. Few fields where there would be too many."""
+def worst_case(weighed: Sequence[tuple[Kept, int]]) -> dict[str, object]:
+    """The kind of contact that has most: a value of each field that sets some apart.
+
+    Where there are too many combinations of values the fields that few ask for are left out, which only adds.
+    """
     values: dict[str, set[object]] = {}
-    for one in all_kept:
+    for one, _ in weighed:
         for name, allowed in one.items():
             values.setdefault(name, set()).update(allowed)
     parting = {name: sorted(found, key=str) for name, found in sorted(values.items()) if len(found) > 1}
-    while parting and _count(parting) > CASES_MAX:
-        parting.pop(min(parting, key=lambda name: sum(name in one for one in all_kept)))
-    for chosen in product(*parting.values()):
-        yield dict(zip(parting, chosen, strict=True))
+    while len(parting) > 1 and _count(parting) > CASES_MAX:
+        parting.pop(min(parting, key=lambda name: sum(name in one for one, _ in weighed)))
+    if len(parting) == 1:
+        ((name, _),) = parting.items()
+        return {name: _heaviest(name, weighed)}
+    combined = [dict(zip(parting, chosen, strict=True)) for chosen in product(*parting.values())]
+    return max(combined, key=lambda case: sum(count for one, count in weighed if fits(one, case)))
+
+
+def _heaviest(name: str, weighed: Sequence[tuple[Kept, int]]) -> object:
+    """The value of one field that most is asked of; in one pass, since it may have as many values as there are workflows."""
+    sums: dict[object, int] = {}
+    for one, count in weighed:
+        for value in one.get(name, ()):
+            sums[value] = sums.get(value, 0) + count
+    return max(sorted(sums, key=str), key=sums.__getitem__)
 
 
 def fits(one: Kept, case: dict[str, object]) -> bool:

@@ -79,7 +79,7 @@ CODE = "PRS008"
 SLUG = "duplicate-trigger"
 SEVERITY: Severity = "warning"
 
-LOOKED_MAX = 50  # earlier workflows with the same trigger that one is compared with
+LOOKED_MAX = 20  # earlier workflows with the same trigger that one is compared with
 Fact = tuple[str, ...]
 
 
