@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -128,6 +129,25 @@ def test_who_stops_in_the_middle_leaves_no_process(make):
     assert child.poll() is not None
     (again,) = process.letters(jobs([1]))
     assert isinstance(again[1], Letter)
+
+
+ORPHAN = """\
+import os, signal
+from flowctl.engine.renderers import Renderers
+one = Renderers({"messages": {}, "secret": "s", "public_url": None, "keys": {}}, 1)
+print(one._processes[0]._start().pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_whose_tick_was_killed_ends_by_itself():
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=30, check=False)
+    child = Path(f"/proc/{int(done.stdout)}")
+    for _ in range(200):
+        if not child.exists() or "\nState:\tZ" in (child / "status").read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(child)
 
 
 def test_no_secret_of_the_environment_gets_there(make, monkeypatch):
