@@ -104,7 +104,7 @@ def rule_of(quiet, channel: str, key: str):
 
 @pytest.mark.slow
 @settings(
-    max_examples=12,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     database=None,
