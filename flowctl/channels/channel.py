@@ -125,7 +125,12 @@ def one_line(text: str, *secrets: str | None) -> str:
 def _spellings(secret: str) -> tuple[str, ...]:
     """A secret as it is, percent-encoded, and what of it base64 shows wherever it stands: servers repeat what they were told."""
     data = secret.encode("utf-8", "replace")
-    found = [secret, quote(secret, safe="")]
+    # A reply is read line by line: where the secret holds a line's end, so is what repeats it.
+    found = [
+        secret,
+        quote(secret, safe=""),
+        *(part for part in secret.splitlines() if len(part) >= _DISGUISED_CHARS_MIN),
+    ]
     for before in range(3):
         shown = b64encode(b"\0" * before + data).decode().rstrip("=")
         # The first character after the bytes before, and the last one, are of neighbouring bytes too.
