@@ -36,7 +36,9 @@ def shop(tmp_path_factory):
         contacts.change(made.connection, evil, {"first_name": EVIL}, now=NOW)
     made.happens("bought", evil, NOW + 1, json.dumps({"amount": 200, "note": EVIL}))
     made.ticks(NOW + 4 * 3_600_000)
-    made.connection.execute("UPDATE outbox SET state = 4, ready_at = NULL, settled_at = 1, reply = ?, reason = ?", (EVIL, EVIL))
+    made.connection.execute(
+        "UPDATE outbox SET state = 4, ready_at = NULL, settled_at = 1, reply = ?, reason = ?", (EVIL, EVIL)
+    )
     made.store.close()
     (made.root / "messages.yaml").write_text(
         (made.root / "messages.yaml").read_text().replace('text: "Thanks.', 'text: "Thanks {{ contact.first_name }}.')
