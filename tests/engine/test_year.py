@@ -33,9 +33,9 @@ SLOTS = workflow(
     steps="""
 - repeat: {every: 1m, max: 999}
   steps:
-    - wait_until: {slot: {days: mon-sun, between: ["02:30", "02:45"]}}
+    - wait_until: {slot: {days: mon-sun, between: ["02:30", "03:15"]}}
     - add: {visits: 1}
-    - wait: 1h
+    - wait: 3h
 """,
 )
 CRONS = tuple(
