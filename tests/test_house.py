@@ -81,6 +81,8 @@ def test_every_command_module_is_registered():
         "files",
         "importing",
         "invocation",
+        "lint_fixes",
+        "lint_shown",
         "live",
         "main",
         "plan_shown",

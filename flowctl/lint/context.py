@@ -35,6 +35,7 @@ MAXIMA = {
     "steps": 25,
     "steps_error": 50,
     "days": 90,
+    "segments": 1,
 }  # what `lint: {max: …}` may set, for the project or in one workflow
 
 

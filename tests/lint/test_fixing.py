@@ -98,8 +98,9 @@ def test_line_ends_mark_and_permissions_stay(dangling, capsys):
     capsys.readouterr()
 
 
-def test_a_linked_file_stays_a_link(dangling, tmp_path_factory, capsys):
-    real = tmp_path_factory.mktemp("elsewhere") / "real.yaml"
+def test_a_linked_file_stays_a_link(dangling, capsys):
+    (dangling / ".kept").mkdir()
+    real = dangling / ".kept" / "real.yaml"
     link = dangling / "bad.yaml"
     real.write_text(link.read_text())
     link.unlink()

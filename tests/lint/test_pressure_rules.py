@@ -56,7 +56,7 @@ def test_what_is_only_late_is_an_info_and_what_is_lost_a_warning():
     two = (journey("a", "send: offer"), journey("b", "send: offer-again"))
     (late,) = found("PRS002", *two)
     assert (late.severity, late.label) == ("info", "number 2, held back here")
-    (lost,) = found("PRS002", *two, settings=lambda text: text.replace("on_cap", "on_cap") + "  on_cap: skip\n")
+    (lost,) = found("PRS002", *two, settings=lambda text: text.replace("pressure:\n", "pressure:\n  on_cap: skip\n"))
     assert lost.severity == "warning"
     (uncapped,) = found("PRS002", *two, settings=lambda text: text.partition("pressure:")[0])
     assert uncapped.severity == "warning"

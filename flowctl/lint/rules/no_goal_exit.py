@@ -110,7 +110,7 @@ def _without(goal: Goal, key: str, context: Context) -> Fix | None:
     return Fix(title=f"delete `{key}`", edits=(edit,), safe=False) if edit else None
 
 
-def _finding(  # noqa: PLR0913 - the parts of a finding
+def _finding(
     journey: Journey, goal: Goal, key: str, message: str, related: Related, help_: str, fix: Fix | None
 ) -> Problem:
     return Problem(

@@ -1,0 +1,132 @@
+"""AUD003 feedback-loop: a workflow changes what brings people into it.
+
+## What it does
+
+Reports a workflow that may be entered again and has a step that writes (`set`, `add`, `tag`, `untag`) the field that its own trigger watches, or a field that the segment
+it is entered by asks for, where time can pass behind that step.
+
+## Why is this bad
+
+A workflow's own change starts it again only if the journey ends at that same instant. Where a wait stands behind it, the change that was to begin
+the next turn is lost; and where the file is changed one day so that it is not, it goes round for ever.
+
+## Example
+
+```yaml
+triggers: [{field: engagement, changes: true}]
+reentry: {after: 1h}
+steps:
+  - add: {engagement: 10}
+  - wait: 2d
+  - send: offer
+```
+
+## Use instead
+
+```yaml
+triggers: [{field: engagement, rises_to: 50}]
+reentry: {after: 30d}
+steps:
+  - send: offer
+  - wait: 2d
+  - add: {engagement: 10}
+```
+
+## Options
+
+None.
+
+## Source
+
+"What an enrollment does to its own contact starts its workflow again only if it ends at that same instant."
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowctl.language.conditions import FieldLeaf, leaves
+from flowctl.language.problem import Problem, Related
+from flowctl.language.steps import AddStep, SetStep, TagStep, UntagStep
+from flowctl.language.triggers import EntersTrigger, ExitsTrigger, FieldTrigger
+from flowctl.lint.steps import said, spot
+from flowctl.program.graph import RESTING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowctl.language.problem import Place, Severity
+    from flowctl.language.steps import Step
+    from flowctl.lint.context import Context, Journey
+
+CODE = "AUD003"
+SLUG = "feedback-loop"
+SEVERITY: Severity = "warning"
+
+
+def check(context: Context) -> Iterator[Problem]:
+    """Every step that writes what its own entry reads."""
+    for journey in context.journeys:
+        reentry = journey.workflow.reentry
+        if reentry.after == "never" and reentry.while_active == "ignore":
+            continue
+        watched = dict(_watched(journey, context))
+        for step in journey.steps if watched else ():
+            for name in _written(step):
+                if name in watched and _waits_behind(journey, step):
+                    yield Problem(
+                        code=CODE,
+                        slug=SLUG,
+                        severity=SEVERITY,
+                        message=f"{said(step)} writes `{name}`, by which `{journey.name}` is entered, and time passes behind it: it starts nobody anew",
+                        place=spot(step),
+                        related=(Related(place=watched[name], label="entered by it"),),
+                        help="put it at the end of the journey, or write another field",
+                        step=journey.label(step),
+                    )
+
+
+def _waits_behind(journey: Journey, step: Step) -> bool:
+    """Whether somebody can rest between the step and the end."""
+    program = journey.program
+    pending = [target for one in program.instructions if one.step is step for target in one.targets.values()]
+    seen: set[int] = set()
+    while pending:
+        pc = pending.pop()
+        if pc in seen:
+            continue
+        seen.add(pc)
+        if program.instructions[pc].op in RESTING:
+            return True
+        pending += program.instructions[pc].targets.values()
+    return False
+
+
+def _watched(journey: Journey, context: Context) -> Iterator[tuple[str, Place]]:
+    """The fields that bring people in, each with where that is said."""
+    for trigger in journey.workflow.triggers:
+        match trigger:
+            case FieldTrigger():
+                yield trigger.field, trigger.place
+            case EntersTrigger() | ExitsTrigger():
+                name = trigger.enters if isinstance(trigger, EntersTrigger) else trigger.exits
+                segment = context.project.segments.get(name)
+                for leaf in leaves(segment.match) if segment is not None else ():
+                    if isinstance(leaf, FieldLeaf):
+                        yield leaf.field, trigger.place
+            case _:
+                pass
+
+
+def _written(step: Step) -> Iterator[str]:
+    match step:
+        case SetStep():
+            yield from step.set
+        case AddStep():
+            yield from step.add
+        case TagStep():
+            yield from step.tag
+        case UntagStep():
+            yield from step.untag
+        case _:
+            pass
