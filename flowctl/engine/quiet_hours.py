@@ -61,7 +61,6 @@ class QuietHours:
             int(channel): {country: Window.from_json(window) for country, window in rules.items()}
             for channel, rules in self._said["rules"].items()
         }
-        connection.create_function("phone_country", 1, _country_of_phone, deterministic=True)
         for statement in _CREATE:
             connection.execute(statement)
         for table in ("place", "opening", "turn"):
@@ -182,9 +181,3 @@ class QuietHours:
     def _first(self, sql: str) -> int:
         found: int = self._connection.execute(sql, {"now": self._now}).fetchone()[0]
         return found
-
-
-def _country_of_phone(phone: str | None) -> str | None:
-    from flowctl.store.zones import country_of_phone  # noqa: PLC0415 - only where a country is known by a phone alone
-
-    return country_of_phone(phone) if phone else None

@@ -322,9 +322,15 @@ def _add_functions(connection: sqlite3.Connection, uuid: str, secret: str) -> No
 
         return judge(shape, lat, lon)
 
+    def phone_country(phone: str | None) -> str | None:
+        from flowctl.store.zones import country_of_phone  # noqa: PLC0415 - only where a country is known by a phone alone
+
+        return country_of_phone(phone) if phone else None
+
     connection.create_function("message_key", 5, message_key, deterministic=True)
     connection.create_function("address_hash", 2, address_hash, deterministic=True)
     connection.create_function("geofenced", 3, geofenced, deterministic=True)
+    connection.create_function("phone_country", 1, phone_country, deterministic=True)
 
 
 def _migrations() -> list[Path]:

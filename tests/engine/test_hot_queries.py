@@ -39,6 +39,10 @@ class Recording(sqlite3.Connection):
             self.statements.setdefault(sql, parameters)
         return super().execute(sql, *parameters)
 
+    def create_function(self, name, *said, **options):
+        assert not Recording.on, f"{name}: a function made in a tick makes SQLite compile every statement anew"
+        super().create_function(name, *said, **options)
+
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.statements = {}
