@@ -129,7 +129,7 @@ def run(*, quick: bool = False) -> list[Ratio]:
         _ready(path)
         took: dict[str, list[float]] = {"engine": [], "bare": []}
         peaks: list[float] = []
-        for _ in range(1 if quick else TURNS):
+        for _ in range(TURNS):
             for side, times in took.items():
                 said = _measured(side, path)
                 times.append(said["seconds"])

@@ -69,14 +69,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         channel, within_ms = said["best"]
         best_time.fill(batch, version, channel, within_ms, f"{at_pc} AND w.woken = 0", here)
     elif "slot" in said:
-        _fill(
-            batch,
-            version,
-            "w.at",
-            f"{at_pc} AND w.woken = 0",
-            here,
-            lambda value, zone: Slots.from_json(said["slot"]).next(value, zone),
-        )
+        _fill(batch, version, "w.at", f"{at_pc} AND w.woken = 0", here, _Openings(Slots.from_json(said["slot"])))
     else:
         _fill(
             batch, version, said["value"], f"{at_pc} AND w.woken = 0", here, lambda value, zone: _due(value, zone, said)
@@ -100,6 +93,22 @@ def _look_again(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -
     changed, then = f"{back} AND w.until_at IS NOT w.found_at", ", at = max(w.at, w.due_at)"
     batch.move(version, pc, said["targets"]["missing"], f"{changed} AND w.until_at IS NULL", then)
     batch.move(version, pc, said["targets"]["past"], f"{changed} AND w.until_at < w.due_at", then)
+
+
+class _Openings:
+    """When a slot is open next, for many instants: from one that waits until it opens, all wait for the same."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._closed: dict[str, tuple[int, int]] = {}  # zone → an instant found closed, and when it opens
+
+    def __call__(self, at: int, zone: str) -> int:
+        since, opens = self._closed.get(zone, (at, at - 1))
+        if since <= at <= opens:
+            return opens
+        found = self._slots.next(at, zone)
+        self._closed[zone] = (at, found)
+        return found
 
 
 def _fill(batch: Batch, version: Version, value: str, where: str, here: dict[str, int], due: Any) -> None:
