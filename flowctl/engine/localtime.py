@@ -96,7 +96,7 @@ def local_plus(at: int, zone: str, span: Span, at_time: time | str | None = None
     due = at
     if span.months or span.days:
         local = _local(at, ZoneInfo(zone))
-        day = _plus_months(local.date(), span.months) + timedelta(days=span.days)
+        day = plus_months(local.date(), span.months) + timedelta(days=span.days)
         due = instant(datetime.combine(day, local.time()), zone)
     due += span.ms
     if at_time is None:
@@ -162,11 +162,11 @@ def fill_due_ranges(
     )
 
 
-def due_sql(zone: int) -> str:
-    """SQL of when a row of `w` (columns `contact_id` and `at`) is due, by `due_range`."""
+def due_sql(zone: int, since: str = "w.at") -> str:
+    """SQL of when a row of `w` (columns `contact_id` and `at`, or where else it counts from) is due, by `due_range`."""
     here = f"(SELECT coalesce(c._zone, {zone:d}) FROM contacts c WHERE c.id = w.contact_id)"
     return (
-        f"(SELECT coalesce(r.due, w.at + r.shift) FROM due_range r WHERE r.zone = {here} AND r.from_at <= w.at "
+        f"(SELECT coalesce(r.due, {since} + r.shift) FROM due_range r WHERE r.zone = {here} AND r.from_at <= {since} "
         "ORDER BY r.from_at DESC LIMIT 1)"
     )
 
@@ -190,7 +190,7 @@ def _plain_ranges(info: ZoneInfo, months: int, days: int, ms: int, from_at: int,
     for start, end in _stretches(info, from_at, to_at, by_day=bool(months)):
         offset = _offset(start, info)
         day = _local(start, info).date()
-        moved = (_plus_months(day, months) + timedelta(days=days) - day).days * DAY_MS
+        moved = (plus_months(day, months) + timedelta(days=days) - day).days * DAY_MS
         # Wall times count like instants here, from a zero of their own.
         for part in _instants(info, start + offset + moved, end + offset + moved):
             back = offset + moved
@@ -275,7 +275,8 @@ def _change(info: ZoneInfo, early: int, late: int) -> int:
     return late
 
 
-def _plus_months(day: date, months: int) -> date:
+def plus_months(day: date, months: int) -> date:
+    """The same day so many months on (or back); months that are too short give their last day."""
     if not months:
         return day
     year, month = divmod(day.year * MONTHS + day.month - 1 + months, MONTHS)

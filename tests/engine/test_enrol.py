@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from flowctl.clock import parse
 from flowctl.engine.triggers.schedule import times
 from tests.engine.world import DAY, HOUR, MINUTE, T0, World, at, workflow
 
@@ -231,6 +234,46 @@ def test_a_moment_that_a_late_tick_replays_is_held_against_its_own_time(late, se
     world.ticks("30m", late)
     assert minutes(world) == [("ana", 60)]
     assert world.messages("ana") == sent
+
+
+@pytest.mark.parametrize(
+    ("due", "offset", "enters"),
+    [
+        ("2026-04-02", "-1 month", ["2026-03-02"]),
+        ("2026-02-10", "1 month", ["2026-03-10"]),
+        ("2026-02-28", "1 month -> no", []),  # 28 March: nobody looks after the 14th
+        ("2026-04-05", "-1 month", ["2026-03-05"]),
+        ("2026-03-20", "-2 weeks", ["2026-03-06"]),
+        ("2027-03-03", "-1 year", ["2026-03-03"]),
+    ],
+)
+def test_a_date_with_an_offset_by_the_calendar(due, offset, enters):
+    offset = offset.removesuffix(" -> no")
+    text = workflow("w", triggers=f'[{{date: due_date, offset: {offset}, time: "12:00"}}]', steps="- exit: seen")
+    world = World(text)
+    world.contact("ana", due_date=due)
+    world.every("6h", "12d")
+    found = [str(datetime.fromtimestamp(T0 / 1000 + minute * 60, UTC))[:10] for _, minute in minutes(world)]
+    assert found == enters
+
+
+def test_a_month_before_the_last_days_of_a_long_one_is_the_last_of_the_short_one():
+    """28 to 31 May less three months are all 28 February; each comes round once, a year later too."""
+    text = workflow(
+        "w",
+        triggers='[{date: due_date, every: year, offset: -3 months, time: "12:00"}]',
+        reentry="{after: 1d}",
+        steps="- exit: seen",
+    )
+    people = {f"d{day}": f"2020-05-{day}" for day in (27, 28, 30, 31)}
+    world = World(text, now=at("-4d"))
+    for key, due in people.items():
+        world.contact(key, due_date=due)
+    world.ticks("-3d", "-2d", "-1d", "0d")
+    assert minutes(world) == [
+        (key, round((parse(f"2026-02-{day}T11:00:00Z") - T0) / MINUTE))
+        for key, day in (("d27", 27), ("d28", 28), ("d30", 28), ("d31", 28))
+    ]
 
 
 def test_schedule():

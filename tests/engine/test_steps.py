@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from flowctl.engine.steps import MODULES
+from flowctl.engine.localtime import clock
+from flowctl.engine.steps import MODULES, kind_of
+from flowctl.engine.triggers import MODULES as TRIGGERS
+from flowctl.engine.triggers import kind_of as trigger_kind
+from flowctl.language.triggers import KINDS
+from flowctl.program.instructions import Op
 from tests.engine.world import MINUTE, SETTINGS, T0, World, at, refusals, workflow
 
 
@@ -258,6 +265,29 @@ def test_a_spread_stays_within_its_ends_and_scatters():
     assert max(ends) > 150
 
 
+@pytest.mark.parametrize(
+    ("wait", "hours", "wall"),
+    [
+        # Paris loses an hour that night: days keep the wall time at both ends, 23 and 47 hours away.
+        ("{between: [1d, 2d]}", (23, 47), False),
+        ("{between: [12h, 1 day]}", (12, 23), False),
+        ('{between: [1d, 3d]}\n  time: "09:00"', (23, 95), True),
+        ('{between: [1h, 3h]}\n  time: "09:00"', (21, 21), True),
+    ],
+)
+def test_a_spread_over_days_is_one_of_the_calendar(wait, hours, wall):
+    people = [f"c{number}" for number in range(40)]
+    world = entered(f"- wait: {wait}\n- exit: done", *people, when="26d")  # 28 March, 11:00 in Paris
+    world.ticks("26d", "26d6h", "27d", "28d", "29d", "32d")
+    ends = [world.ended(key)[0][2] for key in people]
+    assert all(hours[0] <= end / 60 - 26 * 24 <= hours[1] for end in ends)
+    if wall:
+        assert {clock(T0 + round(end * MINUTE), "Europe/Paris").minute for end in ends} == {9 * 60}
+        return
+    assert len(set(ends)) > 30
+    assert max(ends) - min(ends) > (hours[1] - hours[0]) * 40
+
+
 # ----------------------------------------------------------------------------------------------------------------- wait_for
 
 AWAIT = (
@@ -459,13 +489,14 @@ def test_a_value_a_column_refuses_fails_its_row_alone():
     assert [kind for kind, _ in world.journal("full")] == ["entered", "failed"]
 
 
-# ----------------------------------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------------------------------------ what there is
 
 
-def test_a_step_that_does_not_run_yet_is_refused_where_it_stands(monkeypatch):
-    monkeypatch.delitem(MODULES, "tag")
-    (message,) = refusals(workflow("w", steps="- send: hello\n- tag: {interests: [toys]}"))
-    assert message == "the step `tag` does not run yet"
+def test_every_step_and_trigger_of_the_language_runs():
+    """The registries of the engine name what the language offers and the program is made of, no less and no more."""
+    assert set(MODULES) == set(get_args(Op))
+    assert set(TRIGGERS) == set(KINDS)
+    assert None not in {*map(kind_of, MODULES), *map(trigger_kind, TRIGGERS)}
 
 
 def test_the_time_of_the_trigger_is_an_instant():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from flowctl.engine.conditions.literal import identifier, literal
-from flowctl.engine.localtime import instant, zones
+from flowctl.engine.localtime import MONTHS, instant, plus_months, zones
 from flowctl.language.durations import DAY_MS
 from flowctl.language.triggers import DateTrigger
 
@@ -24,18 +24,18 @@ _FEBRUARY, _LEAP_DAY = 2, 29
 
 
 def compiled(trigger: Trigger, compiler: Compiler, index: int) -> dict[str, Any]:
-    """The field, the period, the offset in days, the time of day."""
+    """The field, the period, the offset in months and days, the time of day."""
     assert isinstance(trigger, DateTrigger)  # noqa: S101 - the kind says so
     found = compiler.project.field_types[trigger.date]
     if found != "date":
         compiler.refuse(trigger, f"`{trigger.date}` is of type {found}; a `date` trigger follows a date field", "date")
     offset = trigger.offset
-    if offset.months or offset.ms:
-        compiler.refuse(trigger, f"an `offset` counts whole days here, like -7d; found {offset}", "offset")
+    if offset.ms:
+        compiler.refuse(trigger, f"an `offset` counts whole days or months, like -7d; found {offset}", "offset")
     return {
         "field": trigger.date,
         "every": trigger.every,
-        "offset_days": offset.days,
+        "offset": [offset.months, offset.days],
         "time": trigger.time.isoformat("minutes"),
         "zone": compiler.scope.zone,
         "max_age_ms": trigger.max_event_age.elapsed_ms,
@@ -51,8 +51,20 @@ def collect(look: Look, entrance: Entrance, said: dict[str, Any]) -> int:
     for number, name in zones(look.connection):
         for day, at in _days(look.t0, look.t1, name, clock):
             if at > look.t1 - said["max_age_ms"]:
-                posted += _of_day(look, entrance, said, number, day - timedelta(days=said["offset_days"]), at)
+                for date_ in _before(day, *said["offset"]):
+                    posted += _of_day(look, entrance, said, number, date_, at)
     return posted
+
+
+def _before(day: date, months: int, days: int) -> list[date]:
+    """The dates that an offset carries to a day: none, or several where months of unlike lengths meet."""
+    day -= timedelta(days=days)
+    if not months:
+        return [day]
+    year, month = divmod(day.year * MONTHS + day.month - 1 - months, MONTHS)
+    length = calendar.monthrange(year, month + 1)[1]
+    dates = (date(year, month + 1, number) for number in range(1, length + 1))
+    return [found for found in dates if plus_months(found, months) == day]
 
 
 def _days(t0: int, t1: int, zone: str, clock: time) -> Iterator[tuple[date, int]]:
