@@ -137,20 +137,32 @@ def command(
 
 def show(story: Timeline, say: Callable[[str], None]) -> None:
     """Print a timeline: the person on stderr; lines for people on a terminal, TSV with UTC times elsewhere."""
-    say(f"{story.key or f'#{story.contact_id}'}  {story.email or ''}  times in {story.zone}")
     if render.is_terminal():
-        _draw(story)
+        say(head(story))
+        print("\n".join(drawn(story, get_terminal_size().columns)))
         return
+    say(f"{_person(story)}  times in UTC")
     rows = [
-        (iso(each.at), sentence(each, story.zone), values(each), each.step.where if each.step else "") for each in story.entries
+        (iso(each.at), sentence(each, story.zone), values(each), each.step.where if each.step else "")
+        for each in story.entries
     ]
     rows += [(iso(each.due_at) or "now", *_waiting(each, story.zone)) for each in story.pending]
     rows += [("now", *_would(each), "") for each in story.admissions]
     render.table(["when", "what", "seen", "where"], rows)
 
 
-def _draw(story: Timeline) -> None:
-    columns = get_terminal_size().columns
+def head(story: Timeline) -> str:
+    """Whose story it is, and whose clocks it is told by."""
+    return f"{_person(story)}  times in {story.zone}"
+
+
+def _person(story: Timeline) -> str:
+    return render.printable(f"{story.key or f'#{story.contact_id}'}  {story.email or ''}")
+
+
+def drawn(story: Timeline, columns: int) -> list[str]:
+    """Lines for people, in local times: when, what, and flush behind it where it stands in the files."""
+    found = []
     before = ""
     lines = [
         (local(each.at, story.zone), sentence(each, story.zone), values(each), each.step.where if each.step else "")
@@ -164,11 +176,12 @@ def _draw(story: Timeline) -> None:
         moment = when if when != before else ""
         before = when
         if len(text) <= room:
-            print(f"{moment:<{WHEN_COLUMNS}}{text:<{max(room, 0)}}  {_dim(where)}".rstrip())
-        else:
-            print(f"{moment:<{WHEN_COLUMNS}}{text}")
-            if where:
-                print(f"{'':<{WHEN_COLUMNS + max(room, 0)}}  {_dim(where)}")
+            found.append(f"{moment:<{WHEN_COLUMNS}}{text:<{max(room, 0)}}  {_dim(where)}".rstrip())
+            continue
+        found.append(f"{moment:<{WHEN_COLUMNS}}{text}")
+        if where:
+            found.append(f"{'':<{WHEN_COLUMNS + max(room, 0)}}  {_dim(where)}")
+    return found
 
 
 def _dim(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from flowctl.failure import ProblemsFound, UsageFailure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowctl.language.scenario import ScenarioBody
+    from flowctl.report.timeline import Timeline
     from flowctl.simulate.coverage import Coverage
     from flowctl.simulate.scenario import Outcome
 
@@ -25,6 +28,8 @@ flowctl test --coverage              also what no scenario went through
 flowctl test --junit report.xml      for CI
 """
 WATCH_S = 0.5
+LOG_COLUMNS = 160  # where no terminal says how wide it is
+INDENT = "      "
 
 
 def command(
@@ -88,12 +93,12 @@ def _run(said: Invocation, pattern: str, *, coverage: bool, junit: str, as_json:
     finally:
         bench.close()
     took_s = time.perf_counter() - began
+    lived = [(outcome, scenario) for outcome, (_, scenario) in zip(outcomes, chosen, strict=True)]
     if junit:
-        _write_junit(said, junit, outcomes)
+        _write_junit(said, junit, lived)
     if as_json:
-        render.document(
-            "tests", {"tests": [_as_data(outcome) for outcome in outcomes], "coverage": [asdict(each) for each in gaps]}
-        )
+        tests = [_as_data(outcome, scenario) for outcome, scenario in lived]
+        render.document("tests", {"tests": tests, "coverage": [asdict(each) for each in gaps]})
     else:
         _show(outcomes, gaps)
     failed = sum(not outcome.passed for outcome in outcomes)
@@ -102,8 +107,6 @@ def _run(said: Invocation, pattern: str, *, coverage: bool, junit: str, as_json:
 
 
 def _show(outcomes: Sequence[Outcome], gaps: Sequence[Coverage]) -> None:
-    from flowctl.cli.explain import show
-
     for outcome in outcomes:
         mark, shade = ("ok  ", "32") if outcome.passed else ("FAIL", "1;31")
         shown = f"\033[{shade}m{mark}\033[0m" if render.colour() else mark
@@ -111,20 +114,29 @@ def _show(outcomes: Sequence[Outcome], gaps: Sequence[Coverage]) -> None:
         for wrong in outcome.mismatches:
             print(f"      --> {wrong.place}\n      expected  {wrong.expected}\n      found     {wrong.found}")
         if outcome.timeline:
-            print()
-            show(outcome.timeline, lambda text: print(f"      {text}"))
-            print()
+            print(f"\n{_told(outcome.timeline)}\n")
     for each in gaps:
         print(f"{each.workflow}: {each.covered} of {each.total} steps and ways gone through")
         for gap in each.gaps:
             print(f"  {gap.place}: {gap.what}")
 
 
-def _as_data(outcome: Outcome) -> dict[str, Any]:
+def _told(story: Timeline) -> str:
+    """The whole timeline, the same for a terminal and for the log of a CI."""
+    from flowctl.cli.explain import drawn, head
+
+    columns = get_terminal_size().columns if render.is_terminal() else LOG_COLUMNS
+    lines = [head(story), *drawn(story, columns - len(INDENT))]
+    return "\n".join(f"{INDENT}{line}".rstrip() for line in lines)
+
+
+def _as_data(outcome: Outcome, scenario: ScenarioBody) -> dict[str, Any]:
     from flowctl.cli.explain import as_data
 
     return {
         "name": outcome.name,
+        "of": list(scenario.of),
+        "place": str(scenario.place),
         "passed": outcome.passed,
         "ticks": outcome.ticks,
         "mismatches": [
@@ -135,16 +147,18 @@ def _as_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _write_junit(said: Invocation, path: str, outcomes: Sequence[Outcome]) -> None:
+def _write_junit(said: Invocation, path: str, outcomes: Sequence[tuple[Outcome, ScenarioBody]]) -> None:
     from xml.etree.ElementTree import Element, ElementTree, SubElement
 
-    failed = sum(not outcome.passed for outcome in outcomes)
+    failed = sum(not outcome.passed for outcome, _ in outcomes)
     suite = Element("testsuite", name="flowctl", tests=str(len(outcomes)), failures=str(failed))
-    for outcome in outcomes:
-        case = SubElement(suite, "testcase", name=outcome.name, classname="flowctl")
+    for outcome, scenario in outcomes:
+        of, place = ", ".join(scenario.of), scenario.place
+        case = SubElement(suite, "testcase", name=outcome.name, classname=of, file=place.path, line=str(place.line))
         if not outcome.passed:
             text = "\n".join(
                 f"{wrong.place}: expected {wrong.expected}; found {wrong.found}" for wrong in outcome.mismatches
             )
-            SubElement(case, "failure", message=text.splitlines()[0]).text = text
+            told = f"{text}\n\n{_told(outcome.timeline)}" if outcome.timeline else text
+            SubElement(case, "failure", message=text.splitlines()[0]).text = told
     ElementTree(suite).write(said.directory / path, encoding="utf-8", xml_declaration=True)

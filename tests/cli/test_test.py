@@ -124,11 +124,28 @@ def test_a_failure_shows_expectation_and_timeline_with_places(run):
     assert "welcome.yaml:5@files" in out
 
 
+def test_the_timeline_of_a_failure_reads_alike_on_a_terminal_and_in_a_log(run, tmp_path):
+    """In local times, as the header says, in columns: where CI shows it nobody pastes it into a spreadsheet."""
+    _, out, _ = run(f"test: wrong\n{HEAD}{QUIET}expect:\n  - {{until: +7d, sends: [bye]}}\n", "--junit", "report.xml")
+    (first,) = (line for line in out.splitlines() if "contact imported" in line)
+    assert "times in Europe/Paris" in out
+    assert first == "      2026-03-27 09:00  contact imported"
+    assert "\t" not in out
+    case = ET.parse(tmp_path / "report.xml").getroot().find("testcase")
+    assert (case.get("classname"), case.get("file"), case.get("line")) == ("welcome", "test0.yaml", "1")
+    assert "sent hello" in case.find("failure").text
+    assert "test0.yaml:8:25: expected sends: bye" in case.find("failure").get("message")
+
+
 def test_json_and_junit_say_the_same(run, tmp_path):
     status, out, _ = run([f"test: wrong\n{HEAD}{QUIET}expect: [{{until: +7d, sends: []}}]\n", f"test: right\n{HEAD}expect: [{{until: +1d, sends: []}}]\n"],
                          "--json", "--junit", "report.xml")  # fmt: skip
     said = {each["name"]: each["passed"] for each in json.loads(out)["tests"]}
     assert (status, said) == (1, {"wrong": False, "right": True})
+    assert {(each["place"], *each["of"]) for each in json.loads(out)["tests"]} == {
+        ("test0.yaml:1:1", "welcome"),
+        ("test1.yaml:1:1", "welcome"),
+    }
     suite = ET.parse(tmp_path / "report.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
