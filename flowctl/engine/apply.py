@@ -179,6 +179,9 @@ def _write_versions(
                 "INSERT INTO workflow_versions (workflow, number, release_id, digest, path, program) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
                 (name, last[1] + 1 if last else 1, release_id, digest, workflow.place.path, json.dumps(program)),
             ).fetchone()
+            connection.execute(
+                "INSERT INTO version_origins (version_id, release_id) VALUES (?, ?)", (version_id, release_id)
+            )
         compiled.entrances[name]["version_id"] = version_id
         connection.execute(
             "INSERT INTO workflow_states (workflow, version_id, state, first_at) VALUES (?, ?, ?, ?) "

@@ -29,7 +29,8 @@ class WorstChange:
 
     def __str__(self) -> str:
         was, now = ("none" if most is None else str(most) for most in (self.before, self.after))
-        return f"{self.workflow}: {was} → {now} marketing messages within {self.days} days"
+        things = "marketing message" if now == "1" else "marketing messages"
+        return f"{self.workflow}: {was} → {now} {things} within {self.days} days"
 
 
 def worst_changes(before: Project | None, after: Project) -> list[WorstChange]:

@@ -34,7 +34,7 @@ def releases(store: Store) -> list[ReleaseRow]:
     """All releases, the newest first."""
     rows = store.connection.execute(
         'SELECT r.id, r.applied_at, r."commit", r.digest, (SELECT count(*) FROM json_each(r.files)), '
-        "(SELECT group_concat(v.workflow, ' ') FROM workflow_versions v WHERE v.release_id = r.id), "
+        "(SELECT group_concat(v.workflow, ' ') FROM version_origins o JOIN workflow_versions v ON v.id = o.version_id WHERE o.release_id = r.id), "
         "(SELECT o.orders FROM release_orders o WHERE o.release_id = r.id) FROM releases r ORDER BY r.id DESC"
     ).fetchall()
     return [

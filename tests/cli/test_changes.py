@@ -40,6 +40,17 @@ def test_a_rollback_is_a_new_release_of_the_earlier_files(shop, inside):
     assert "audit" in inside("audit")[1].lower() or inside("audit")[0] == 0
 
 
+def test_releases_name_the_versions_that_each_brought(shop, inside):
+    (shop / "other.yaml").write_text(WELCOME.replace("welcome", "other"))
+    git(shop, "add", ".")
+    git(shop, "commit", "-qm", "another")
+    inside("apply", "--yes")
+    commit(shop, SHORTER)
+    inside("apply", "--yes")
+    said = json.loads(inside("releases", "--json")[1])["releases"]
+    assert [each["workflows"] for each in said] == [["welcome"], ["other"], ["welcome"]]
+
+
 def test_a_rollback_by_number_or_commit_names_what_there_is(shop, inside):
     commit(shop, SHORTER)
     assert "no release before the newest" in inside("rollback", "--yes")[2]
