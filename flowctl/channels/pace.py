@@ -35,11 +35,19 @@ class Pace:
 
     def wait(self) -> None:
         """Block until it is the caller's turn."""
+        if (seconds := self.turn()) > 0:
+            self.sleep(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Block for so long."""
+        self._sleep(seconds)
+
+    def turn(self) -> float:
+        """Take the next turn; returns in how many seconds it is."""
         if not self._gap_s:
-            return
+            return 0.0
         with self._lock:
             at = self._monotonic()
             turn = at if self._next_at is None else max(self._next_at, at - CATCH_UP_S)
             self._next_at = turn + self._gap_s
-        if turn > at:
-            self._sleep(turn - at)
+        return max(0.0, turn - at)

@@ -21,7 +21,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +79,29 @@ class _Job:
     ask: Callable[[Letter], bool]
 
 
+class Sender(Protocol):
+    """Many letters by one channel, with leave asked for many at once; see the module."""
+
+    @property
+    def refusal(self) -> Receipt | None:
+        """Why the breaker is open, or None; it stays open for the sender's life."""
+
+    def stop(self) -> None:
+        """Hand out no more letters; those under way are finished, and the current run then ends. Any thread may ask."""
+
+    def close(self) -> None:
+        """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""
+
+    def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
+        """Send letters; they are read in the caller's thread, little by little."""
+
+
+def sender(channel: Channel) -> Sender:
+    """A channel's own sender where it has one, as e-mail does; else a pool of threads."""
+    own: Callable[[], Sender] | None = getattr(channel, "sender", None)
+    return own() if own else Pool(channel)
+
+
 class Pool:
     """Threads, one a connection, started as they are needed and kept between runs; one run at a time."""
 
@@ -91,7 +114,7 @@ class Pool:
         self._asked: list[_Ask] = []
         self._closed = False
         self._stopped = False
-        self._breaker = _Breaker()
+        self._breaker = Breaker()
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +267,7 @@ class Pool:
             return _Done([], error)
 
 
-class _Breaker:
+class Breaker:
     """Judges receipts by their neighbours: is it the letter, or the provider. Any thread may ask it."""
 
     def __init__(self) -> None:

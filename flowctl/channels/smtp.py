@@ -6,20 +6,21 @@ import contextlib
 import smtplib
 import socket
 import ssl
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
+from flowctl.channels.smtp_wire import Lost, TlsWire, Wire
 
 if TYPE_CHECKING:
     from flowctl.channels.channel import Commit
+    from flowctl.channels.lines import Lines
 
 GREETED = 220
-REPLY_LINE_BYTES_MAX = 2_048  # RFC 5321 §4.5.3.1.5 says 512; servers are wordier
-REPLY_LINES_MAX = 100
 QUIT_TIMEOUT_S = 2.0
 # RFC 5321 §4.5.3.2.6 grants the server ten minutes after the dot: giving up there makes a doubt that waiting would not.
 REPLY_TIMEOUT_FACTOR = 10
@@ -67,6 +68,12 @@ class SmtpChannel:
         """A connection that is yet to connect."""
         return SmtpConnection(self._settings, self._pace)
 
+    def sender(self) -> Lines:
+        """All connections at work at once; see `pool.Sender`."""
+        from flowctl.channels.lines import Lines  # noqa: PLC0415 - it drives the connections that are made here
+
+        return Lines(self)
+
 
 class _Ended(Exception):
     """An attempt ended in the safe phase; `gone` where the line is dead and a new one might do better."""
@@ -75,64 +82,6 @@ class _Ended(Exception):
         super().__init__(receipt.reply)
         self.receipt = receipt
         self.gone = gone
-
-
-class _Lost(smtplib.SMTPServerDisconnected):
-    """The line broke, or what came over it is no reply."""
-
-
-class _StrictReplies(smtplib.SMTP):
-    """smtplib, except that half a reply, or none, is never taken for one."""
-
-    def getreply(self) -> tuple[int, bytes]:
-        """Code and text of one complete reply; anything else closes the line and raises `_Lost`."""
-        try:
-            return self._read_reply()
-        except _Lost:
-            self.close()
-            raise
-        except TimeoutError:
-            self.close()
-            message = "timed out waiting for a reply"
-            raise _Lost(message) from None
-        except OSError as error:
-            self.close()
-            message = f"connection lost: {error.strerror or error}"
-            raise _Lost(message) from None
-
-    def _read_reply(self) -> tuple[int, bytes]:
-        if self.sock is None:
-            message = "not connected"
-            raise _Lost(message)
-        if self.file is None:
-            self.file = self.sock.makefile("rb")
-        codes: set[bytes] = set()
-        texts: list[bytes] = []
-        for _ in range(REPLY_LINES_MAX):
-            line: bytes = self.file.readline(REPLY_LINE_BYTES_MAX)
-            if not line.endswith(b"\n"):
-                message = (
-                    "connection closed in the middle of a reply"
-                    if line or texts
-                    else "connection closed without a reply"
-                )
-                raise _Lost(message)
-            code, mark = line[:3], line[3:4]
-            codes.add(code)
-            if len(codes) > 1 or not (
-                code.isdigit() and b"200" <= code <= b"599" and mark in (b" ", b"-", b"\r", b"\n")
-            ):
-                message = f"malformed reply {line[:80]!r}"
-                raise _Lost(message)
-            texts.append(line[4:].strip())
-            if mark != b"-":
-                return int(code), b"\n".join(texts)  # EHLO's features are read line by line
-        message = f"malformed reply of more than {REPLY_LINES_MAX} lines"
-        raise _Lost(message)
-
-
-class _TlsReplies(_StrictReplies, smtplib.SMTP_SSL):
-    """The same over implicit TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,76 +95,166 @@ class _Mail:
     utf8: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Say this, and wait for one complete reply."""
+
+    data: bytes  # none where the reply to something said before is wanted
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait for the channel's pace."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Have `SmtpConnection.connect` called, which takes its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Ask whether the letter may leave: the answer is true once that is durable."""
+
+
+Wish = Talk | Pause | Connect | Leave
+Dialogue = Generator[Wish, Any, Receipt]
+"""The sending of one letter: yields what it needs, is sent the answer (a `Reply` to Talk, a bool to Leave), or thrown what went wrong."""
+_CONNECT, _LEAVE = Connect(), Leave()
+
+
 class SmtpConnection:
-    """One line to the server, kept open between letters."""
+    """One line to the server, kept open between letters.
+
+    What is said over it is a `Dialogue`, which does no I/O: `transmit` holds it alone and waits, `lines` holds many at once.
+    """
 
     def __init__(self, settings: SmtpSettings, pace: Pace) -> None:
         self._settings = settings
         self._pace = pace
-        self._wire: smtplib.SMTP | None = None
+        self.wire: Wire | None = None
+        self._parting = False
 
     def __repr__(self) -> str:
         return f"SmtpConnection({self._settings!r})"
 
     def transmit(self, letter: Letter, commit: Commit) -> Receipt:
         """Send one e-mail; see `channel.Connection`."""
+        dialogue = self.dialogue(letter)
+        try:
+            wish = next(dialogue)
+            while True:
+                try:
+                    answer = self._granted(wish, commit)
+                except BaseException as error:  # noqa: BLE001 - the dialogue knows what it means, or lets it out
+                    wish = dialogue.throw(error)
+                else:
+                    wish = dialogue.send(answer)
+        except StopIteration as end:
+            receipt: Receipt = end.value
+            return receipt
+
+    def dialogue(self, letter: Letter) -> Dialogue:
+        """What there is to say to send one e-mail, and what its answers mean."""
         try:
             mail = _wired(letter)
         except NotAnAddress as error:
             return Receipt(outcome="failed", reply=one_line(str(error)), phase="open")
         try:
-            self._address(mail)
+            yield from self._address(mail)
         except _Ended as ended:
             return ended.receipt
         try:
-            may_go = commit()
+            may_go = yield _LEAVE
+        except GeneratorExit:
+            raise
         except BaseException:
-            self._reset()
+            yield from self._reset()
             raise
         if not may_go:
-            self._reset()
+            yield from self._reset()
             return FENCED
-        return self._hand_over(mail)
+        return (yield from self._hand_over(mail))
+
+    def heard(self) -> Reply | None:
+        """The next complete reply that came over the line, or None. Raises `Lost`."""
+        found = self.wire.heard() if self.wire else None
+        return found and self._reply(*found)
 
     def reach(self) -> str | None:
         """Connect and log in, and send nothing; what went wrong, or None."""
         try:
-            self._connect()
+            self.connect()
         except _Ended as ended:
             return ended.receipt.reply
         return None
 
+    def say_goodbye(self) -> None:
+        """QUIT; `close` then waits for the answer."""
+        if self.wire is not None and not self._parting:
+            self._parting = True
+            with contextlib.suppress(OSError):
+                if self.wire.sock is not None:
+                    self.wire.sock.settimeout(QUIT_TIMEOUT_S)
+                self.wire.putcmd("quit")
+
     def close(self) -> None:
         """QUIT, whose answer nobody needs."""
-        wire, self._wire = self._wire, None
-        if wire is None:
-            return
-        with contextlib.suppress(OSError):
-            if wire.sock is not None:
-                wire.sock.settimeout(QUIT_TIMEOUT_S)
-            wire.quit()
-        wire.close()
+        self.say_goodbye()
+        wire, self.wire = self.wire, None
+        self._parting = False
+        if wire is not None:
+            with contextlib.suppress(OSError):
+                wire.getreply()
+            wire.close()
 
-    def _address(self, mail: _Mail) -> None:
+    def _granted(self, wish: Wish, commit: Commit) -> object:
+        """What a dialogue wishes, by waiting for it."""
+        match wish:
+            case Talk():
+                wire = self.wire
+                if wire is None or wire.sock is None:
+                    message = "not connected"
+                    raise Lost(message)
+                wire.sock.settimeout(wish.timeout_s)
+                if wish.data:
+                    wire.sock.sendall(wish.data)
+                return self._reply(*wire.getreply())
+            case Pause():
+                self._pace.sleep(wish.seconds)
+            case Connect():
+                self.connect()
+            case Leave():
+                return commit()
+        return None
+
+    def _address(self, mail: _Mail) -> Generator[Wish, Any, None]:
         """The safe phase. Servers close lines that idled or did their share, so a reused line gets one successor."""
-        reused = self._wire is not None
+        reused = self.wire is not None
         try:
-            self._envelope(mail)
+            yield from self._envelope(mail)
         except _Ended as ended:
             if not (reused and ended.gone):
                 raise
-            self._envelope(mail)
+            yield from self._envelope(mail)
 
-    def _envelope(self, mail: _Mail) -> None:
-        wire = self._wire or self._connect()
+    def _envelope(self, mail: _Mail) -> Generator[Wish, Any, None]:
+        if self.wire is None:
+            yield _CONNECT
+        wire = self.wire
+        assert wire is not None  # noqa: S101 - what cannot connect has raised
         options = self._options(wire, mail)
-        self._pace.wait()
+        if (seconds := self._pace.turn()) > 0:
+            yield Pause(seconds)
         sender, recipient = f"MAIL FROM:<{mail.sender}>{options}", f"RCPT TO:<{mail.recipient}>"
         if wire.has_extn("pipelining"):
-            self._say_both(sender, recipient)
+            yield from self._say_both(sender, recipient)
         else:
-            self._say(sender, "mail")
-            self._say(recipient, "rcpt")
+            yield from self._say(sender, "mail")
+            yield from self._say(recipient, "rcpt")
 
     def _options(self, wire: smtplib.SMTP, mail: _Mail) -> str:
         """The parameters of MAIL; refuses here what the server has said it will not take."""
@@ -233,36 +272,31 @@ class SmtpConnection:
             options += " SMTPUTF8 BODY=8BITMIME"
         return options
 
-    def _say(self, command: str, phase: Phase) -> Reply:
+    def _say(self, command: str, phase: Phase) -> Generator[Wish, Any, None]:
         """One command of the safe phase; anything but 2xx ends the attempt and leaves a clean line, or none."""
         try:
-            reply = self._command(command)
+            reply = yield self._talk(command)
         except (OSError, UnicodeError) as error:
             raise self._broken(error, phase) from None
-        return self._taken(reply, phase)
+        yield from self._taken(reply, phase)
 
-    def _say_both(self, sender: str, recipient: str) -> None:
+    def _say_both(self, sender: str, recipient: str) -> Generator[Wish, Any, None]:
         """MAIL and RCPT in one journey (RFC 2920): where the server is far away, that is most of a letter's time.
 
         Both replies are read whatever the first one says, so that the line stays in step.
         """
         phase: Phase = "mail"
         try:
-            wire = self._wire
-            if wire is None:
-                message = "not connected"
-                raise _Lost(message)
-            wire.send(f"{sender}\r\n{recipient}\r\n")
-            first = self._reply(*wire.getreply())
+            first: Reply = yield self._talk(f"{sender}\r\n{recipient}")
             if not OK_FROM <= first.code <= OK_TO:
                 with contextlib.suppress(OSError):  # what follows a refusal says nothing, and may not come
-                    wire.getreply()
-                self._taken(first, "mail")
+                    yield Talk(b"", self._settings.timeout_s)
+                yield from self._taken(first, "mail")
             phase = "rcpt"
-            second = self._reply(*wire.getreply())
+            second: Reply = yield Talk(b"", self._settings.timeout_s)
         except (OSError, UnicodeError) as error:
             raise self._broken(error, phase) from None
-        self._taken(second, "rcpt")
+        yield from self._taken(second, "rcpt")
 
     def _broken(self, error: Exception, phase: Phase) -> _Ended:
         self._drop()
@@ -271,30 +305,30 @@ class SmtpConnection:
         receipt = Receipt(outcome="retry", reply=self._said(error), phase=phase, scope=scope)
         return _Ended(receipt, gone=True)
 
-    def _taken(self, reply: Reply, phase: Phase) -> Reply:
+    def _taken(self, reply: Reply, phase: Phase) -> Generator[Wish, Any, None]:
         """A reply that says yes; any other ends the attempt and leaves a clean line, or none."""
         if OK_FROM <= reply.code <= OK_TO:
-            return reply
+            return
         if reply.code < TEMPORARY_FROM:
             self._drop()
             raise _Ended(Receipt(outcome="retry", reply=f"unexpected {reply}", phase=phase), gone=True)
         if reply.code == CLOSING:
             self._drop()
         else:
-            self._reset()
+            yield from self._reset()
         raise _Ended(judge(reply, phase), gone=reply.code == CLOSING)
 
-    def _hand_over(self, mail: _Mail) -> Receipt:
+    def _hand_over(self, mail: _Mail) -> Dialogue:
         """Past the point of no return. Until the first byte of the body is written, nothing can have been accepted."""
         try:
-            reply = self._command("DATA")
+            reply: Reply = yield self._talk("DATA")
         except OSError as error:
             self._drop()
             return Receipt(outcome="retry", reply=self._said(error), phase="data")
         if reply.code != GO_AHEAD:
-            return self._refused_data(reply)
+            return (yield from self._refused_data(reply))
         try:
-            reply = self._write_body(mail)
+            reply = yield Talk(mail.body, self._settings.final_timeout_s)
         except OSError as error:
             self._drop()
             return Receipt(outcome="in_doubt", reply=self._said(error), phase="body")
@@ -307,29 +341,18 @@ class SmtpConnection:
             self._drop()
         return judge(reply, "body")
 
-    def _refused_data(self, reply: Reply) -> Receipt:
+    def _refused_data(self, reply: Reply) -> Dialogue:
         if reply.code < TEMPORARY_FROM:
             self._drop()
             return Receipt(outcome="retry", reply=f"unexpected {reply}", phase="data")
         if reply.code == CLOSING:
             self._drop()
         else:
-            self._reset()
+            yield from self._reset()
         return judge(reply, "data")
 
-    def _write_body(self, mail: _Mail) -> Reply:
-        wire = self._wire
-        if wire is None or wire.sock is None:
-            message = "not connected"
-            raise _Lost(message)
-        wire.sock.settimeout(self._settings.final_timeout_s)
-        wire.sock.sendall(mail.body)
-        reply = self._reply(*wire.getreply())
-        wire.sock.settimeout(self._settings.timeout_s)
-        return reply
-
-    def _connect(self) -> smtplib.SMTP:
-        """Connect, TLS, EHLO, login.
+    def connect(self) -> None:
+        """Connect, TLS, EHLO, login; waits.
 
         Raises:
             _Ended: with scope `provider` or `sender`: none of this is a letter's fault.
@@ -353,16 +376,14 @@ class SmtpConnection:
             )
             scope: Literal["sender", "provider"] = "sender" if refused and phase == "login" else "provider"
             raise _Ended(Receipt(outcome="retry", reply=self._said(error), phase=phase, scope=scope)) from None
-        wire.command_encoding = "utf-8"
-        return wire
 
-    def _dial(self) -> smtplib.SMTP:
+    def _dial(self) -> Wire:
         settings = self._settings
         # Given a name, smtplib asks no DNS for its own; the nameless give an address literal (RFC 5321 §4.1.3).
         own_name = socket.gethostname()
         own_name = own_name if "." in own_name and own_name.isascii() else "[127.0.0.1]"
         if settings.security == "tls":
-            wire: smtplib.SMTP = _TlsReplies(
+            wire: Wire = TlsWire(
                 settings.host,
                 settings.port,
                 local_hostname=own_name,
@@ -370,18 +391,19 @@ class SmtpConnection:
                 context=self._context(),
             )
         else:
-            wire = _StrictReplies(settings.host, settings.port, local_hostname=own_name, timeout=settings.timeout_s)
-        self._wire = wire
+            wire = Wire(settings.host, settings.port, local_hostname=own_name, timeout=settings.timeout_s)
+        self.wire = wire
         if wire.sock is not None:
             wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._greet(wire)
         return wire
 
-    def _start_tls(self, wire: smtplib.SMTP) -> None:
+    def _start_tls(self, wire: Wire) -> None:
         if not wire.has_extn("starttls"):
             message = "the server offers no STARTTLS, and `security: starttls` forbids going on without"
-            raise _Lost(message)
+            raise Lost(message)
         code, text = wire.starttls(context=self._context())
+        wire.forget()
         if code != GREETED:
             raise smtplib.SMTPResponseException(code, text)
         self._greet(wire)
@@ -403,11 +425,8 @@ class SmtpConnection:
             return Receipt(outcome="retry", reply=f"unexpected {reply}", phase=phase, scope="provider")
         return judge(reply, phase)
 
-    def _command(self, command: str) -> Reply:
-        if self._wire is None:
-            message = "not connected"
-            raise _Lost(message)
-        return self._reply(*self._wire.docmd(command))
+    def _talk(self, command: str) -> Talk:
+        return Talk(f"{command}\r\n".encode(), self._settings.timeout_s)
 
     def _reply(self, code: int, text: bytes) -> Reply:
         return Reply(code, one_line(text.decode("utf-8", "replace"), self._settings.password))
@@ -425,17 +444,18 @@ class SmtpConnection:
                 said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return one_line(f"{self._settings.host}:{self._settings.port}: {said}", self._settings.password)
 
-    def _reset(self) -> None:
+    def _reset(self) -> Generator[Wish, Any, None]:
         """Forget the envelope; a line that cannot is dropped."""
         try:
-            if OK_FROM <= self._command("RSET").code <= OK_TO:
-                return
+            reply: Reply = yield self._talk("RSET")
         except OSError:
-            pass
-        self._drop()
+            self._drop()
+            return
+        if not OK_FROM <= reply.code <= OK_TO:
+            self._drop()
 
     def _drop(self) -> None:
-        wire, self._wire = self._wire, None
+        wire, self.wire = self.wire, None
         if wire is not None:
             wire.close()
 

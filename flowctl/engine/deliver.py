@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowctl import crash
-from flowctl.channels.pool import Attempt, Pool
+from flowctl.channels.pool import Attempt, sender
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flowctl.channels.channel import Channel, Letter, Receipt
+    from flowctl.channels.pool import Sender
     from flowctl.engine.backlog import Backlog
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
@@ -85,7 +86,7 @@ class Delivery:
         self._clock = clock
         self._record = SendingRecord(store)
         self._costs = Costs(store.connection, runtime.said["channels"])
-        self._pools: dict[str, Pool] = {}
+        self._senders: dict[str, Sender] = {}
         self._blocked: dict[int, int] = {}
         self._closing: dict[str, int] = {}  # key of what was claimed → when quiet hours begin for it
         self._on_trial: set[str] = set()
@@ -109,9 +110,9 @@ class Delivery:
                 if not self._pass(done):
                     break
         finally:
-            for pool in self._pools.values():
+            for pool in self._senders.values():
                 pool.close()
-            self._pools = {}
+            self._senders = {}
             self._builder.close()
             self._record.close()
         return done
@@ -260,7 +261,7 @@ class Delivery:
 
     def _heed(self, name: str, claims: list[Claim], done: Delivered) -> None:
         """Remember it where a channel's provider has begun to refuse everything."""
-        pool = self._pools.get(name)
+        pool = self._senders.get(name)
         if pool and pool.refusal and claims and claims[0].channel_id not in self._blocked:
             self._refused(claims[0], pool.refusal.reply, int((pool.refusal.retry_after_s or 0) * 1000), done)
 
@@ -295,7 +296,7 @@ class Delivery:
         self, name: str, channel: Channel, letters: Iterable[Letter], by_key: dict[str, Claim], settle: _Settle
     ) -> None:
         """Several connections at once. What is over and what asks to leave share a transaction: its commit is most of a round."""
-        pool = self._pools.get(name) or self._pools.setdefault(name, Pool(channel))
+        pool = self._senders.get(name) or self._senders.setdefault(name, sender(channel))
         for round_ in pool.rounds(letters):
             if self.stopped:
                 pool.stop()

@@ -6,11 +6,12 @@ import dataclasses
 import os
 import socket
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
 from flowctl.channels.pace import Pace
-from flowctl.channels.pool import Pool
+from flowctl.channels.pool import sender
 from flowctl.channels.registry import make_channel
 from flowctl.channels.smtp import SmtpChannel, SmtpSettings, quoted
 from tests.conformance.letters import a_letter
@@ -22,7 +23,7 @@ FIFTY = [a_letter(f"c{number}") for number in range(50)]
 def send_all(settings, letters):
     """Receipts by recipient, with every asking letter granted, and why the breaker opened."""
     receipts = {}
-    with Pool(make_channel("email", settings)) as pool:
+    with closing(sender(make_channel("email", settings))) as pool:
         for round_ in pool.rounds(letters):
             round_.grant(round_.asking)
             for attempt in round_.done:

@@ -1,0 +1,113 @@
+"""The line to an SMTP server: smtplib, except that half a reply, or none, is never taken for one, and that it need not wait."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+
+REPLY_LINE_BYTES_MAX = 2_048  # RFC 5321 §4.5.3.1.5 says 512; servers are wordier
+REPLY_LINES_MAX = 100
+_READ_BYTES = 16_384
+_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_CODE_FROM, _CODE_TO = b"200", b"599"
+
+
+class Lost(smtplib.SMTPServerDisconnected):
+    """The line broke, or what came over it is no reply."""
+
+
+class Wire(smtplib.SMTP):
+    """A line over which replies are read strictly.
+
+    Its owner either waits for them (`getreply`, and all of smtplib), or has set its socket's time-out to 0 and then asks
+    `send_some`, `take_in` and `heard` whenever the socket is ready.
+    """
+
+    _heard = b""  # what came and is not taken yet; smtplib's __init__ reads already
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Code and text of one complete reply; anything else closes the line and raises `Lost`."""
+        while (reply := self.heard()) is None:
+            self.take_in()
+        return reply
+
+    def take_in(self) -> bool:
+        """Read what there is; False where a socket that does not wait has nothing now.
+
+        Raises:
+            Lost: the line broke, or nothing came in time; it is closed.
+        """
+        if not isinstance(self.sock, socket.socket):
+            message = "not connected"
+            raise Lost(message)
+        try:
+            data = self.sock.recv(_READ_BYTES)
+        except _LATER:
+            return False
+        except TimeoutError:
+            why = "timed out waiting for a reply"
+            raise self.lost(why) from None
+        except OSError as error:
+            why = f"connection lost: {error.strerror or error}"
+            raise self.lost(why) from None
+        if not data:
+            started = "in the middle of" if self._heard else "without"
+            why = f"connection closed {started} a reply"
+            raise self.lost(why)
+        self._heard += data
+        return True
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Write what the socket takes now; returns how many bytes that were. Raises `Lost` as `take_in`."""
+        if not isinstance(self.sock, socket.socket):
+            message = "not connected"
+            raise Lost(message)
+        try:
+            return self.sock.send(data)
+        except _LATER:
+            return 0
+        except OSError as error:
+            why = f"connection lost: {error.strerror or error}"
+            raise self.lost(why) from None
+
+    def heard(self) -> tuple[int, bytes] | None:
+        """The next complete reply among what was taken in; None while there is none.
+
+        Raises:
+            Lost: what came is no reply; the line is closed.
+        """
+        start, texts, first = 0, list[bytes](), self._heard[:3]
+        while end := self._heard.find(b"\n", start) + 1:
+            line = self._heard[start:end]
+            code, mark = line[:3], line[3:4]
+            if code != first or not (
+                code.isdigit() and _CODE_FROM <= code <= _CODE_TO and mark in (b" ", b"-", b"\r", b"\n")
+            ):
+                why = f"malformed reply {line[:80]!r}"
+                raise self.lost(why)
+            texts.append(line[4:].strip())
+            start = end
+            if mark != b"-":
+                self._heard = self._heard[end:]
+                return int(code), b"\n".join(texts)  # EHLO's features are read line by line
+            if len(texts) == REPLY_LINES_MAX:
+                why = f"malformed reply of more than {REPLY_LINES_MAX} lines"
+                raise self.lost(why)
+        if len(self._heard) - start >= REPLY_LINE_BYTES_MAX:
+            why = f"malformed reply {self._heard[start : start + 80]!r}"
+            raise self.lost(why)
+        return None
+
+    def forget(self) -> None:
+        """Drop what came before TLS: it may be anybody's."""
+        self._heard = b""
+
+    def lost(self, why: str) -> Lost:
+        """Close the line; returns what to raise."""
+        self.close()
+        return Lost(why)
+
+
+class TlsWire(Wire, smtplib.SMTP_SSL):
+    """The same over implicit TLS."""
