@@ -36,7 +36,8 @@ class ProblemsFound(Failure):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(
-            f"{len(problems)} problems in the project's files", help="mend them; `flowctl validate` lists them"
+            f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in the project's files",
+            help="mend them; `flowctl validate` lists them",
         )
         self.problems = tuple(problems)
 

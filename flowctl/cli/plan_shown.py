@@ -86,11 +86,13 @@ def _of_workflow(workflow: WorkflowChange) -> Iterator[str]:
     if workflow.version:
         yield f"version {workflow.version}, {workflow.state}"
     if workflow.exits:
-        yield f"{render.plural(workflow.exits, 'contact')} in flight leave at once (--in-flight)"
+        yield f"{_who(workflow.exits, 'in flight leave')} at once (--in-flight)"
     for step, count in workflow.moved.items():
-        yield f"{render.plural(count, 'contact')} on {step} move to the new version"
+        yield f"{_who(count, f'on {step} move')} to the new version"
+    finishing = workflow.in_flight - sum(workflow.moved.values())
     if workflow.change in ("changed", "gone"):
-        yield f"{render.plural(workflow.in_flight - sum(workflow.moved.values()), 'contact')} in flight finish the version they entered"
+        if finishing or not carried:
+            yield f"{_who(finishing, 'in flight finish', 'in flight finishes')} the version they entered"
     elif workflow.in_flight:
         yield f"{workflow.in_flight} in flight"
     for step, count in workflow.lost.items():
@@ -98,4 +100,9 @@ def _of_workflow(workflow: WorkflowChange) -> Iterator[str]:
     if workflow.enters_at_once is None:
         yield "who is inside its segment enters at once (existing: enroll): unknown without the store how many"
     elif workflow.enters_at_once:
-        yield f"{render.plural(workflow.enters_at_once, 'contact')} enter at once (existing: enroll)"
+        yield f"{_who(workflow.enters_at_once, 'enter')} at once (existing: enroll)"
+
+
+def _who(count: int, verb: str, one: str = "") -> str:
+    """`1 contact enters`, `2 contacts enter`: the last word of `verb` is what they do."""
+    return f"{render.plural(count, 'contact')} {(one or verb + 's') if count == 1 else verb}"

@@ -63,7 +63,7 @@ def test_a_rollback_by_number_or_commit_names_what_there_is(shop, inside):
 
 def test_orders_on_the_command_line_are_planned_applied_and_listed(shop, inside):
     commit(shop, SHORTER)
-    assert "1 contact in flight leave at once" in inside("plan", "--in-flight", "welcome=exit")[1]
+    assert "1 contact in flight leaves at once" in inside("plan", "--in-flight", "welcome=exit")[1]
     status, out, _ = inside("apply", "--yes", "--in-flight", "welcome=exit")
     assert (status, "welcome: 1 contact in older versions left" in out) == (0, True)
     assert "welcome: exit (1 left)" in inside("releases")[1]
@@ -76,7 +76,7 @@ def test_a_plan_in_markdown_tells_people_and_pressure(shop, inside):
     status, out, _ = inside("plan", "--format", "markdown")
     assert status == 0
     assert (
-        "| changed | workflow welcome | version 2, live; 1 contact in flight finish the version they entered; step pause disappears"
+        "| changed | workflow welcome | version 2, live; 1 contact in flight finishes the version they entered; step pause disappears"
         in out
     )
     assert "- welcome: 2 → 3 marketing messages within 7 days" in out
@@ -133,9 +133,9 @@ def test_a_state_holds_counts_and_lets_plan_do_without_the_store(shop, inside, m
     assert not (shop / "flowctl.db").exists()
     moved = SHORTER.replace("wait: 1d", "{id: rest, wait: 1d}") + "move: {pause: rest}\n"
     (shop / "welcome.yaml").write_text(moved)
-    assert "1 contact on pause move to the new version" in inside("plan", "--state", "state.json")[1]
+    assert "1 contact on pause moves to the new version" in inside("plan", "--state", "state.json")[1]
     assert (
-        "1 contact in flight leave at once" in inside("plan", "--state", "state.json", "--in-flight", "welcome=exit")[1]
+        "1 contact in flight leaves at once" in inside("plan", "--state", "state.json", "--in-flight", "welcome=exit")[1]
     )
     assert inside("plan", "--state", "people.csv")[0] == 2
 
