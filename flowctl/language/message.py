@@ -86,8 +86,9 @@ class Variant(Model):
         """The channels it is written for, in the order written (the language's order where made in Python)."""
         known: tuple[Channel, ...] = ("email", "sms", "whatsapp", "push", "web_push", "in_app", "on_site")
         written = [channel for channel in known if getattr(self, channel) is not None]
-        if self._node is not None:
-            order = list(self._node.entries)
+        node = self.node
+        if node is not None and len(written) > 1:
+            order = list(node.entries)
             written.sort(key=lambda channel: order.index(channel) if channel in order else len(order))
         return tuple(written)
 
@@ -130,9 +131,9 @@ def texts(message: MessageBody) -> list[tuple[str, dict[str, Any]]]:
     """Every text written in place: (`email.subject`, {language: text})."""
     found: list[tuple[str, dict[str, Any]]] = []
     for channel in message.channels:
-        variant = getattr(message, channel)
+        variant = vars(getattr(message, channel))  # not each has every key, and pydantic is slow to say so
         for key in ("subject", "preheader", "title", "text"):
-            said = getattr(variant, key, None)
+            said = variant.get(key)
             if said:
                 found.append((f"{channel}.{key}", said))
     return found

@@ -39,12 +39,17 @@ class Pressure:
         self.sends = [index for index, sending in graph.sendings() if sending.marketing]
         self.is_too_large = len(self.sends) > SENDS_MAX
         self._bounds: dict[tuple[str, ...], Bound] = {}
+        self._by_sends: dict[tuple[int, ...], Bound] = {}
 
     def bound(self, channels: Sequence[str]) -> Bound:
-        """The bound on some channels."""
+        """The bound on some channels; one and the same where they are those of the same sends."""
         key = tuple(channels)
         if key not in self._bounds:
-            self._bounds[key] = Bound(self, channels)
+            used = frozenset(channels)
+            sends = tuple(send for send in self.sends if not used.isdisjoint(self.channels_of(send)))
+            if sends not in self._by_sends:
+                self._by_sends[sends] = Bound(self, sends)
+            self._bounds[key] = self._by_sends[sends]
         return self._bounds[key]
 
     def used_channels(self) -> list[str]:
@@ -81,12 +86,10 @@ class Bound:
     there is one, or runs side by side have no gap, there is no bound.
     """
 
-    def __init__(self, pressure: Pressure, channels: Sequence[str]) -> None:
+    def __init__(self, pressure: Pressure, sends: Sequence[int]) -> None:
         self.pressure = pressure
         self.graph = pressure.graph
-        self.sends = [
-            send for send in pressure.sends if any(channel in channels for channel in pressure.channels_of(send))
-        ]
+        self.sends = sends
         self.key = self.graph.comeback.key
         self._curve: tuple[int, Curve] | None = None
         self._free_curve: tuple[int, Curve] | None = None
@@ -186,9 +189,10 @@ class Bound:
         return ceil(window_ms / gap_ms) + 1 if self._is_spaced_by_entry else 1
 
     @cached_property
-    def _free(self) -> list[int]:
+    def _free(self) -> Sequence[int]:
         """The sends that no `once` spaces."""
-        return [send for send in self.sends if self._once_ms(send) is None]
+        free = [send for send in self.sends if self._once_ms(send) is None]
+        return free if len(free) < len(self.sends) else self.sends
 
     @cached_property
     def _once(self) -> dict[str, int]:

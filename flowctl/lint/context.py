@@ -12,12 +12,14 @@ from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
 from flowctl.lint.bounds import Pressure
 from flowctl.lint.budgets import measures
 from flowctl.lint.exclusion import kept, written_fields
+from flowctl.lint.steps import around, questions
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from flowctl.language.conditions import Condition
     from flowctl.language.message import Message
     from flowctl.language.settings import Settings
     from flowctl.language.workflow import Workflow
@@ -68,6 +70,16 @@ class Journey:
         return tuple(
             step for step in self.sends if step.send in messages and messages[step.send].purpose == "marketing"
         )
+
+    @cached_property
+    def questions(self) -> tuple[tuple[Step, Condition], ...]:
+        """Every condition that a step asks, with the step."""
+        return tuple((step, condition) for step in self.steps for condition in questions(step))
+
+    @cached_property
+    def above(self) -> dict[int, tuple[Condition, ...]]:
+        """The conditions that hold for whoever comes to a step, by the step's identity."""
+        return around(self.workflow)
 
     @cached_property
     def program(self) -> Program:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flowctl.language.problem import Place
     from flowctl.language.workflow import Workflow
 
+_DECIDING = frozenset({"if", "choose", "wait_for"})
+_ASKING = frozenset({IfStep, WaitForStep, ChooseStep, RepeatStep})  # beside `when`
 TAKING_TIME = frozenset({"wait", "wait_until", "wait_for", "task", "repeat"})
 
 
@@ -50,9 +52,7 @@ def told(step: Step) -> str:
 
 def is_decision(step: Step) -> bool:
     """Whether contacts part here by what is true of them: `if`, `choose`, `wait_for`, a send with steps of its own for who is skipped."""
-    return isinstance(step, IfStep | ChooseStep | WaitForStep) or (
-        isinstance(step, SendStep) and isinstance(step.on_skip, list)
-    )
+    return step.verb in _DECIDING or (isinstance(step, SendStep) and isinstance(step.on_skip, list))
 
 
 def goes_on(steps: Sequence[Step]) -> bool:
@@ -85,6 +85,8 @@ def questions(step: Step) -> Iterator[Condition]:
     """Every condition that a step itself asks."""
     if step.when is not None:
         yield step.when
+    if type(step) not in _ASKING:
+        return
     match step:
         case IfStep():
             yield step.if_

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from flowctl.language.steps import Step
     from flowctl.project.project import Project
 
-PARTS = ("subject", "preheader", "title", "text", "url", "image", "parameters")
+PARTS = frozenset({"subject", "preheader", "title", "text", "url", "image", "parameters"})
+_WITH_TEXTS = frozenset({"set", "notify", "create", "task", "fetch", "start"})  # steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +65,8 @@ def message_texts(message: Message, project: Project) -> Iterator[Text]:
             part: Model | None = getattr(variant, channel)
             if part is None:
                 continue
-            for key in PARTS:
-                entry = part.entry(key)
-                if entry is not None:
+            for key, entry in part.node.entries.items() if part.node is not None else ():
+                if key in PARTS:
                     yield from _in_node(entry.value, channel, project.sources)
             file = getattr(part, "file", None)
             if file:
@@ -75,6 +75,8 @@ def message_texts(message: Message, project: Project) -> Iterator[Text]:
 
 def step_texts(step: Step, project: Project) -> Iterator[Text]:
     """Every text of a step that may be a template."""
+    if step.verb not in _WITH_TEXTS:
+        return
     holder: Model = step
     match step:
         case SetStep():

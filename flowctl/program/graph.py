@@ -142,7 +142,7 @@ class _Builder:
             pc, turns = self.pending.pop()
             instruction = self.program.instructions[pc]
             arrows = list(self._ways_on(instruction, turns))
-            if instruction.op in RESTING and (on_goal is None or pc < on_goal):
+            if leaves and instruction.op in RESTING and (on_goal is None or pc < on_goal):
                 arrows += [(graph.end if way is None else self._enter(way), 0) for way in leaves]
             graph.arrows[self.index[pc, turns]] = arrows
 
@@ -163,6 +163,8 @@ class _Builder:
 
     def _to(self, target: int, origin: int, turns: Turns) -> int:
         """The node of a target as seen from a position in its turns."""
+        if not self.around[target]:
+            return self._node(target, ())
         common = 0
         for mine, other in zip(self.around[origin], self.around[target], strict=False):
             if mine != other:

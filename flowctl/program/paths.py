@@ -28,6 +28,8 @@ def least_ms(instruction: Instruction, label: str) -> int | None:
     Events can come at once, and a date in a field may change to now; only spans of time are certain.
     """
     step = instruction.step
+    if label != "timeout" and instruction.op != "wait":
+        return 0
     match step:
         case WaitStep() if instruction.op == "wait":
             return (step.wait.between[0] if isinstance(step.wait, Spread) else step.wait).shortest_ms

@@ -48,7 +48,7 @@ SEVERITY: Severity = "warning"
 
 # Whether a file is worth a closer look: a plain word or number of the kinds that `language.scalars` knows.
 _SUSPECT = re.compile(
-    r"(?:^|[:\-,\[{])[ \t]*(?=[ynoYNO0-9.+-])"
+    r"[\n:\-,\[{][ \t]*(?=[ynoYNO0-9.+-])"
     r"(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|[-+]?[1-9][0-9_]*:[0-5]?[0-9][0-9:.]*|[-+]?0[0-9_]+[0-9.]*"
     r"|\+[0-9][0-9_.eE]*|-?[0-9]+_[0-9_.]*|-?[0-9]{19,}|0b[01_]+|[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN))"
     r"[ \t]*(?:$|[:,\]}#])",
@@ -61,5 +61,5 @@ def check(context: Context) -> Iterator[Problem]:
     from flowctl.language.doubts import ambiguous  # noqa: PLC0415 - most projects have none
 
     for path, text in context.project.sources.items():
-        if _SUSPECT.search(text) and (root := context.root(path)) is not None:
+        if _SUSPECT.search("\n" + text) and (root := context.root(path)) is not None:
             yield from ambiguous(root)

@@ -161,8 +161,10 @@ def _apart(first: object, second: object) -> bool:
 
 
 def _values(asked: object) -> frozenset[object] | None:
+    if isinstance(asked, str | int | float):
+        return frozenset([asked])
     if not isinstance(asked, Comparison):
-        return frozenset([asked]) if isinstance(asked, str | int | float) else None
+        return None
     if asked.is_ is not None:
         return frozenset([asked.is_]) if isinstance(asked.is_, str | int | float) else None
     if asked.in_ is not None and all(isinstance(value, str | int | float) for value in asked.in_):

@@ -41,7 +41,6 @@ from typing import TYPE_CHECKING
 from flowctl.language.conditions import FieldLeaf, SegmentLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.triggers import EntersTrigger, FieldTrigger, MomentTrigger, ScheduleTrigger
-from flowctl.lint.steps import questions
 from flowctl.lint.texts import message_texts
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _read(journey: Journey, context: Context) -> Iterator[str]:
     """The fields that decide who gets what."""
     workflow = journey.workflow
     conditions: list[Condition] = [] if workflow.audience is None else [workflow.audience]
-    conditions += [condition for step in journey.steps for condition in questions(step)]
+    conditions += [condition for _, condition in journey.questions]
     for trigger in workflow.triggers:
         if isinstance(trigger, FieldTrigger):
             yield trigger.field

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.conditions import AnyOf, EventLeaf, leaves
 from flowctl.language.faults import listed
 from flowctl.language.problem import Problem, Related
-from flowctl.language.steps import ChooseStep, IfStep, SplitStep, WaitForStep, branches, walk
+from flowctl.language.steps import WaitForStep, branches, walk
 from flowctl.lint.steps import spot
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def check(context: Context) -> Iterator[Problem]:
                     help="split the workflow, or keep the one that counts and move the others to `secondary_goals:`",
                     step=journey.name,
                 )
-        yield from (finding for step in journey.steps if (finding := _parting(journey, step)))
+        parting = (_parting(journey, step) for step in journey.steps if step.verb in ("if", "choose", "split"))
+        yield from (finding for finding in parting if finding is not None)
 
 
 def _aim(leaf: Leaf) -> str:
@@ -98,8 +99,6 @@ def _aim(leaf: Leaf) -> str:
 
 def _parting(journey: Journey, step: Step) -> Problem | None:
     """A decision two of whose branches wait for events, and for no event in common."""
-    if not isinstance(step, IfStep | ChooseStep | SplitStep):
-        return None
     pursued: list[dict[str, WaitForStep]] = []
     for _, branch in branches(step):
         events = {

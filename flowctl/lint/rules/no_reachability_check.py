@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.conditions import ReachableLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.steps.send import AllChannels, SameChannel
-from flowctl.lint.steps import around, said, spot
+from flowctl.lint.steps import said, spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,11 +66,10 @@ def check(context: Context) -> Iterator[Problem]:
         channels = [_only(step, context) for step in journey.sends]
         if len(set(channels)) != 1 or channels[0] is None:
             continue  # another channel is the way out
-        above = around(journey.workflow)
         for step, channel in zip(journey.sends, channels, strict=True):
             if channel is None or channel in asked or step.on_skip != "continue":
                 continue
-            conditions = [*above.get(id(step), ()), step.when]
+            conditions = [*journey.above.get(id(step), ()), step.when]
             if any(channel in _asked(condition) for condition in conditions):
                 continue
             yield Problem(

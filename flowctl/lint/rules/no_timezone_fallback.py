@@ -41,7 +41,7 @@ from flowctl.language.conditions import TimeLeaf, leaves
 from flowctl.language.problem import Problem, Related
 from flowctl.language.steps import WaitStep, WaitUntilStep
 from flowctl.language.triggers import DateTrigger, MomentTrigger, ScheduleTrigger
-from flowctl.lint.steps import questions, spot
+from flowctl.lint.steps import spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,8 +84,5 @@ def _local(journey: Journey) -> Place | None:
     for step in journey.steps:
         if isinstance(step, WaitUntilStep) or (isinstance(step, WaitStep) and step.time is not None):
             return spot(step)
-        for condition in questions(step):
-            for leaf in leaves(condition):
-                if isinstance(leaf, TimeLeaf):
-                    return leaf.place
-    return None
+    timed = (leaf.place for _, asked in journey.questions for leaf in leaves(asked) if isinstance(leaf, TimeLeaf))
+    return next(timed, None)

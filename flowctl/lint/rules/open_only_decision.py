@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.conditions import MessageLeaf, leaves
 from flowctl.language.problem import Problem
-from flowctl.lint.steps import questions, said
+from flowctl.lint.steps import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,25 +54,24 @@ SEVERITY: Severity = "warning"
 def check(context: Context) -> Iterator[Problem]:
     """Every question that opens alone answer."""
     for journey in context.journeys:
-        for step in journey.steps:
-            for condition in questions(step):
-                asked = list(leaves(condition))
-                by_mail = [
-                    leaf
-                    for leaf in asked
-                    if isinstance(leaf, MessageLeaf) and leaf.status == "opened" and _is_mail(leaf, context)
-                ]
-                if not by_mail or len(by_mail) < sum(not _asks_sent(leaf) for leaf in asked):
-                    continue
-                yield Problem(
-                    code=CODE,
-                    slug=SLUG,
-                    severity=SEVERITY,
-                    message=f"{said(step)} is decided by opens alone, which mail programs fake or hide",
-                    place=by_mail[0].place,
-                    help="ask for `status: clicked`, or for an event beside it: `any: [{message: …, status: opened}, {event: …}]`",
-                    step=journey.label(step),
-                )
+        for step, condition in journey.questions:
+            asked = list(leaves(condition))
+            by_mail = [
+                leaf
+                for leaf in asked
+                if isinstance(leaf, MessageLeaf) and leaf.status == "opened" and _is_mail(leaf, context)
+            ]
+            if not by_mail or len(by_mail) < sum(not _asks_sent(leaf) for leaf in asked):
+                continue
+            yield Problem(
+                code=CODE,
+                slug=SLUG,
+                severity=SEVERITY,
+                message=f"{said(step)} is decided by opens alone, which mail programs fake or hide",
+                place=by_mail[0].place,
+                help="ask for `status: clicked`, or for an event beside it: `any: [{message: …, status: opened}, {event: …}]`",
+                step=journey.label(step),
+            )
 
 
 def _is_mail(leaf: MessageLeaf, context: Context) -> bool:

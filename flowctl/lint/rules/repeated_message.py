@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.conditions import MessageLeaf, Not, leaves
 from flowctl.language.problem import Problem, Related
-from flowctl.lint.steps import around, spot
+from flowctl.lint.steps import spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def check(context: Context) -> Iterator[Problem]:
 
 
 def _pairs(journey: Journey, name: str, steps: list[SendStep]) -> Iterator[Problem]:
-    above = around(journey.workflow)
+    above = journey.above
     told: set[int] = set()
     for first in steps:
         behind = _behind(journey, first)

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.conditions import AllOf, AnyOf, MessageLeaf, Not, leaves
 from flowctl.language.problem import Problem
-from flowctl.lint.steps import around, questions, said
+from flowctl.lint.steps import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,12 +57,10 @@ ANSWERS = ("delivered", "opened", "clicked", "dismissed")
 def check(context: Context) -> Iterator[Problem]:
     """Every silence that is taken for an answer."""
     for journey in context.journeys:
-        above = around(journey.workflow)
-        for step in journey.steps:
-            for condition in questions(step):
-                sent = {name for outer in above.get(id(step), ()) for name in _sent(outer)}
-                for leaf in _silent(condition, sent):
-                    yield _finding(journey, step, leaf)
+        for step, condition in journey.questions:
+            sent = {name for outer in journey.above.get(id(step), ()) for name in _sent(outer)}
+            for leaf in _silent(condition, sent):
+                yield _finding(journey, step, leaf)
 
 
 def _sent(condition: Condition) -> Iterator[str]:

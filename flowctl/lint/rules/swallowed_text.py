@@ -48,9 +48,8 @@ SEVERITY: Severity = "warning"
 # Whether a file is worth a closer look: `text #word`, or below `key: text` a deeper line that looks like a key or an item.
 _CUT = re.compile(r"\S[ \t]+#[^\s#]")
 _JOINED = re.compile(
-    r"""^(?:([ ]*)[\w-]+:[ ]+[^\s'"|>\[{#][^\n]*\n(?:[ ]*\n)*\1[ ]+|([ ]*)-[ ]+[\w-]+:[ ]+[^\s'"|>\[{#][^\n]*\n(?:[ ]*\n)*\2[ ]{3,})"""
-    r"(?:-[ ]|[\w-]+:(?:[ ]|$))",
-    re.MULTILINE,
+    r"""\n(?:([ ]*)[\w-]+:[ ]+[^\s'"|>\[{#][^\n]*\n(?:[ ]*\n)*\1[ ]+|([ ]*)-[ ]+[\w-]+:[ ]+[^\s'"|>\[{#][^\n]*\n(?:[ ]*\n)*\2[ ]{3,})"""
+    r"(?:-[ ]|[\w-]+:(?:[ \r\n]|\Z))",
 )
 
 
@@ -59,5 +58,7 @@ def check(context: Context) -> Iterator[Problem]:
     from flowctl.language.doubts import swallowed  # noqa: PLC0415 - most projects have none
 
     for path, text in context.project.sources.items():
-        if (_CUT.search(text) or _JOINED.search(text)) and (root := context.root(path)) is not None:
+        if (("#" in text and _CUT.search(text)) or _JOINED.search("\n" + text)) and (
+            root := context.root(path)
+        ) is not None:
             yield from swallowed(root, text)

@@ -42,7 +42,6 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.conditions import AllOf, AnyOf, FieldLeaf, Not
 from flowctl.language.problem import Problem, Related
-from flowctl.lint.steps import questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +74,8 @@ def _conditions(context: Context) -> Iterator[tuple[str, Condition]]:
             yield journey.name, workflow.goal.condition
         for condition in workflow.exit_when:
             yield journey.name, condition
-        for step in journey.steps:
-            for condition in questions(step):
-                yield journey.label(step), condition
+        for step, condition in journey.questions:
+            yield journey.label(step), condition
 
 
 def _in(condition: Condition, owner: str) -> Iterator[Problem]:
