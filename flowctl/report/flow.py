@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-_ENTERED, _BRANCH, _WOKEN, _TIMED_OUT, _GOAL = 1, 3, 5, 6, 18  # journal_kinds
+_ENTERED, _BRANCH, _WOKEN, _TIMED_OUT, _GOAL, _MOVED = 1, 3, 5, 6, 18, 31  # journal_kinds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,8 @@ def flow(connection: sqlite3.Connection, version_id: int) -> Flow:
         "SELECT pc, count(*) FROM enrollments WHERE version_id = ? AND ended_at IS NOT NULL GROUP BY pc",
         version_id,
     )
-    reached = _kind(connection, version_id, _ENTERED)
+    reached = _kind(connection, version_id, _ENTERED) + _kind(connection, version_id, _MOVED)
+    carried = _carried(connection, version_id, program["instructions"])
     jumped: Counter[int] = Counter()
     if program["on_goal"] is not None:
         # Whoever met the goal inside went on from where it stood to `on_goal`; who met it later stayed where it ended.
@@ -59,11 +60,23 @@ def flow(connection: sqlite3.Connection, version_id: int) -> Flow:
         reached[pc] = max(
             reached[pc], seen[pc]
         )  # in a later turn of a repeat people stand before steps they were past already
-        left = max(0, reached[pc] - here[pc] - ended[pc] - jumped[pc])
+        left = max(0, reached[pc] - here[pc] - ended[pc] - jumped[pc] - carried[pc])
         for target, count in _ways(connection, version_id, pc, said, left, seen):
             if target > pc:  # the only way back is a repeat's, and its turns are no new arrivals
                 reached[target] += count
     return Flow(reached=dict(reached), here=dict(here))
+
+
+def _carried(connection: sqlite3.Connection, version_id: int, instructions: list[dict[str, Any]]) -> Counter[int]:
+    """By position: how many a `move:` carried from it over to a newer version."""
+    rows = connection.execute(
+        "SELECT j.detail ->> 'from', count(*) FROM workflow_versions v JOIN workflow_versions w ON w.workflow = v.workflow "
+        f"JOIN journal j ON j.version_id = w.id AND j.kind = {_MOVED} AND j.detail ->> 'from_version' = v.number WHERE v.id = ? GROUP BY 1",
+        (version_id,),
+    )
+    # Nobody stands on the branch that a `when:` puts before its step.
+    stood = {said["step"]: pc for pc, said in reversed(list(enumerate(instructions))) if said["op"] != "branch"}
+    return Counter({stood[step]: count for step, count in rows if step in stood})
 
 
 def _ways(

@@ -198,6 +198,21 @@ def test_versions_are_reported_side_by_side_after_a_move():
     assert {step.step: step.reached for step in second.steps}["again"] == 2
 
 
+def test_who_was_moved_did_not_reach_the_steps_behind_in_the_old_version():
+    world = waiting()
+    world.apply(MOVED, now=at("1h"))
+    world.contact("bob")
+    world.event("bob", "signup", at("1h"))
+    world.ticks("3d")
+    first, second = (
+        {each.step: each.reached for each in funnel(world.store, "w", version=number).steps} for number in (1, 2)
+    )
+    assert (first["pause"], first["bye"]) == (1, 0)
+    assert second["again"] == 2
+    both = {each.step: each.reached for each in funnel(world.store, "w").steps}
+    assert (both["again"], both["bye"]) == (2, 0)
+
+
 def test_who_is_enrolled_inside_a_repeat_is_in_its_first_turn():
     turns = "- repeat: {every: 1d, max: 2}\n  steps: [{id: rest, wait: 1h}, {send: again}]\n- send: bye\n"
     world = World(workflow("w", steps=turns))
