@@ -2,9 +2,12 @@
 
 A channel is shaped like SMTP, and an HTTP provider fits the same shape:
 
-    safe phase          connect, TLS, login, MAIL, RCPT          build the request, connect, TLS
+    safe phase          connect, TLS, login, MAIL, RCPT, DATA    build the request, connect, TLS
     commit()            blocks until `transmitting` is durable   the same
-    point of no return  DATA, body, the server's reply           first request byte … the response
+    point of no return  the text, the server's reply             first request byte … the response
+
+(DATA says nothing of the letter: a server that gets no text and no dot has nothing to deliver. Where MAIL, RCPT and DATA cannot
+go in one journey, DATA comes after the commit, so that a letter that is not to leave costs no connection.)
 
 so that whatever happens, it is known whether the letter can have left. `transmit` returns a receipt for everything the
 outside world can do; only what `commit` raises comes out of it, with nothing transmitted.
@@ -50,7 +53,7 @@ class Receipt:
     sent      message                       the server accepted it
     failed    message | address             refused for good; `address`: never write to it again
     in_doubt  message                       it may have left
-    retry     message                       later, and it counts as an attempt
+    retry     message                       later, and it counts as an attempt; it may have left where `may_have_left` says so
     retry     sender | provider             not this letter's fault: costs no attempt and opens the breaker
 
     Phase `commit` with `retry` means fenced: another worker owns the letter, so nothing is to be written about it.
@@ -61,6 +64,9 @@ class Receipt:
     phase: Phase
     scope: Scope = "message"
     retry_after_s: float | None = None
+    may_have_left: bool = (
+        False  # with `retry`: the provider knows the letter again by its key, so that it can be asked again
+    )
 
     def __post_init__(self) -> None:
         allowed = {
@@ -117,7 +123,9 @@ def one_line(text: str, *secrets: str | None) -> str:
         if secret:
             for spelling in _spellings(secret):
                 text = text.replace(spelling, "***")
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    line = " ".join(text.split())
     return line if len(line) <= REPLY_CHARS_MAX else line[: REPLY_CHARS_MAX - 1] + "…"
 
 

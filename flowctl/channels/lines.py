@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
+from flowctl.channels.dialogue import Connect, Leave, Pause, Talk
 from flowctl.channels.pool import Attempt, Breaker, Round
-from flowctl.channels.smtp import Connect, Leave, Pause, Talk
 from flowctl.channels.smtp_wire import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flowctl.channels.channel import Letter, Receipt
-    from flowctl.channels.smtp import Dialogue, SmtpChannel, SmtpConnection, Wish
+    from flowctl.channels.dialogue import Dialogue, Wish
+    from flowctl.channels.smtp import SmtpChannel, SmtpConnection
     from flowctl.channels.smtp_wire import Wire
 
 # How long those who ask to leave wait for the other lines: a commit takes about as long, and serves them all.

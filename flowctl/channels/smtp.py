@@ -6,17 +6,19 @@ import contextlib
 import smtplib
 import socket
 import ssl
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
+from flowctl.channels.dialogue import Connect, Dialogue, Leave, Pause, Talk, Wish
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
 from flowctl.channels.smtp_wire import Lost, TlsWire, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from flowctl.channels.channel import Commit
     from flowctl.channels.lines import Lines
 
@@ -95,34 +97,6 @@ class _Mail:
     utf8: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """Say this, and wait for one complete reply."""
-
-    data: bytes  # none where the reply to something said before is wanted
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait for the channel's pace."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """Have `SmtpConnection.connect` called, which takes its time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Ask whether the letter may leave: the answer is true once that is durable."""
-
-
-Wish = Talk | Pause | Connect | Leave
-Dialogue = Generator[Wish, Any, Receipt]
-"""The sending of one letter: yields what it needs, is sent the answer (a `Reply` to Talk, a bool to Leave), or thrown what went wrong."""
 _CONNECT, _LEAVE = Connect(), Leave()
 
 
@@ -164,7 +138,7 @@ class SmtpConnection:
         except NotAnAddress as error:
             return Receipt(outcome="failed", reply=one_line(str(error)), phase="open")
         try:
-            yield from self._address(mail)
+            awaited = yield from self._address(mail)
         except _Ended as ended:
             return ended.receipt
         try:
@@ -172,11 +146,16 @@ class SmtpConnection:
         except GeneratorExit:
             raise
         except BaseException:
-            yield from self._reset()
+            yield from self._withdraw(awaited=awaited)
             raise
         if not may_go:
-            yield from self._reset()
+            yield from self._withdraw(awaited=awaited)
             return FENCED
+        if not awaited:
+            try:
+                yield from self._say_data()
+            except _Ended as ended:
+                return ended.receipt
         return (yield from self._hand_over(mail))
 
     def heard(self) -> Reply | None:
@@ -231,17 +210,20 @@ class SmtpConnection:
                 return commit()
         return None
 
-    def _address(self, mail: _Mail) -> Generator[Wish, Any, None]:
-        """The safe phase. Servers close lines that idled or did their share, so a reused line gets one successor."""
+    def _address(self, mail: _Mail) -> Generator[Wish, Any, bool]:
+        """The safe phase; returns whether the server awaits the text already.
+
+        Servers close lines that idled or did their share, so a reused line gets one successor.
+        """
         reused = self.wire is not None
         try:
-            yield from self._envelope(mail)
+            return (yield from self._envelope(mail))
         except _Ended as ended:
             if not (reused and ended.gone):
                 raise
-            yield from self._envelope(mail)
+            return (yield from self._envelope(mail))
 
-    def _envelope(self, mail: _Mail) -> Generator[Wish, Any, None]:
+    def _envelope(self, mail: _Mail) -> Generator[Wish, Any, bool]:
         if self.wire is None:
             yield _CONNECT
         wire = self.wire
@@ -251,10 +233,11 @@ class SmtpConnection:
             yield Pause(seconds)
         sender, recipient = f"MAIL FROM:<{mail.sender}>{options}", f"RCPT TO:<{mail.recipient}>"
         if wire.has_extn("pipelining"):
-            yield from self._say_both(sender, recipient)
-        else:
-            yield from self._say(sender, "mail")
-            yield from self._say(recipient, "rcpt")
+            yield from self._say_all(sender, recipient)
+            return True
+        yield from self._say(sender, "mail")
+        yield from self._say(recipient, "rcpt")
+        return False
 
     def _options(self, wire: smtplib.SMTP, mail: _Mail) -> str:
         """The parameters of MAIL; refuses here what the server has said it will not take."""
@@ -280,23 +263,50 @@ class SmtpConnection:
             raise self._broken(error, phase) from None
         yield from self._taken(reply, phase)
 
-    def _say_both(self, sender: str, recipient: str) -> Generator[Wish, Any, None]:
-        """MAIL and RCPT in one journey (RFC 2920): where the server is far away, that is most of a letter's time.
+    def _say_all(self, sender: str, recipient: str) -> Generator[Wish, Any, None]:
+        """MAIL, RCPT and DATA in one journey (RFC 2920): where the server is far away, that is most of a letter's time.
 
-        Both replies are read whatever the first one says, so that the line stays in step.
+        All replies are read whatever the first one says, so that the line stays in step. DATA itself says nothing of the letter:
+        a server whose line ends before the text and its dot has nothing to deliver.
         """
-        phase: Phase = "mail"
+        phases: tuple[Phase, Phase] = ("mail", "rcpt")
+        wish = self._talk(f"{sender}\r\n{recipient}\r\nDATA")
+        for nth, phase in enumerate(phases):
+            try:
+                reply: Reply = yield wish
+            except (OSError, UnicodeError) as error:
+                raise self._broken(error, phase) from None
+            wish = Talk(b"", self._settings.timeout_s)
+            if not OK_FROM <= reply.code <= OK_TO:
+                yield from self._hear_out(len(phases) - nth)
+                yield from self._taken(reply, phase)
+        yield from self._say_data(wish)
+
+    def _hear_out(self, replies: int) -> Generator[Wish, Any, None]:
+        """What follows a refusal says nothing, and may not come; a server that awaits a text all the same is hung up on."""
+        with contextlib.suppress(OSError):
+            for _ in range(replies):
+                reply: Reply = yield Talk(b"", self._settings.timeout_s)
+                if reply.code == GO_AHEAD:
+                    self._drop()
+                    return
+
+    def _say_data(self, wish: Talk | None = None) -> Generator[Wish, Any, None]:
+        """DATA; any answer but "go ahead" ends the attempt. Until the first byte of the text is written, nothing can have been accepted."""
         try:
-            first: Reply = yield self._talk(f"{sender}\r\n{recipient}")
-            if not OK_FROM <= first.code <= OK_TO:
-                with contextlib.suppress(OSError):  # what follows a refusal says nothing, and may not come
-                    yield Talk(b"", self._settings.timeout_s)
-                yield from self._taken(first, "mail")
-            phase = "rcpt"
-            second: Reply = yield Talk(b"", self._settings.timeout_s)
-        except (OSError, UnicodeError) as error:
-            raise self._broken(error, phase) from None
-        yield from self._taken(second, "rcpt")
+            reply: Reply = yield wish or self._talk("DATA")
+        except OSError as error:
+            raise self._broken(error, "data") from None
+        if reply.code == GO_AHEAD:
+            return
+        if reply.code < TEMPORARY_FROM:
+            self._drop()
+            raise _Ended(Receipt(outcome="retry", reply=f"unexpected {reply}", phase="data"))
+        if reply.code == CLOSING:
+            self._drop()
+        else:
+            yield from self._reset()
+        raise _Ended(judge(reply, "data"), gone=reply.code == CLOSING)
 
     def _broken(self, error: Exception, phase: Phase) -> _Ended:
         self._drop()
@@ -319,16 +329,9 @@ class SmtpConnection:
         raise _Ended(judge(reply, phase), gone=reply.code == CLOSING)
 
     def _hand_over(self, mail: _Mail) -> Dialogue:
-        """Past the point of no return. Until the first byte of the body is written, nothing can have been accepted."""
+        """Past the point of no return."""
         try:
-            reply: Reply = yield self._talk("DATA")
-        except OSError as error:
-            self._drop()
-            return Receipt(outcome="retry", reply=self._said(error), phase="data")
-        if reply.code != GO_AHEAD:
-            return (yield from self._refused_data(reply))
-        try:
-            reply = yield Talk(mail.body, self._settings.final_timeout_s)
+            reply: Reply = yield Talk(mail.body, self._settings.final_timeout_s)
         except OSError as error:
             self._drop()
             return Receipt(outcome="in_doubt", reply=self._said(error), phase="body")
@@ -340,16 +343,6 @@ class SmtpConnection:
         if reply.code == CLOSING:
             self._drop()
         return judge(reply, "body")
-
-    def _refused_data(self, reply: Reply) -> Dialogue:
-        if reply.code < TEMPORARY_FROM:
-            self._drop()
-            return Receipt(outcome="retry", reply=f"unexpected {reply}", phase="data")
-        if reply.code == CLOSING:
-            self._drop()
-        else:
-            yield from self._reset()
-        return judge(reply, "data")
 
     def connect(self) -> None:
         """Connect, TLS, EHLO, login; waits.
@@ -443,6 +436,13 @@ class SmtpConnection:
             case _:
                 said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return one_line(f"{self._settings.host}:{self._settings.port}: {said}", self._settings.password)
+
+    def _withdraw(self, *, awaited: bool) -> Generator[Wish, Any, None]:
+        """Leave a letter after all: who is awaiting its text can only be hung up on."""
+        if awaited:
+            self._drop()
+        else:
+            yield from self._reset()
 
     def _reset(self) -> Generator[Wish, Any, None]:
         """Forget the envelope; a line that cannot is dropped."""

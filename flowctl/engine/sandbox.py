@@ -12,6 +12,7 @@ import functools
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import date, time, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jinja2 import StrictUndefined, Undefined, nodes
@@ -22,7 +23,7 @@ from jinja2.utils import missing
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jinja2 import Template
     from jinja2.compiler import Frame
@@ -33,6 +34,8 @@ TEXT_CHARS_MAX = 250_000  # of any value on the way
 NUMBER_MAX = 10_000  # the most an argument may count: a width, a repetition, a range
 INTEGER_BITS_MAX = 256
 CHARS_PER_WORK = 64
+_NUMBER_CHARS = 32  # of what is no text, when it is printed
+_PARTS = 64  # of a text between two looks at its length
 
 # What a message has use for. Missing are those that make text out of structure (pprint, tojson, xmlattr, format).
 _FILTERS = frozenset({
@@ -162,14 +165,29 @@ def _text_size(value: Any) -> int:
     match value:
         case str():
             return len(value)
-        case Mapping():
+        case int() | float():
+            return _NUMBER_CHARS
+        case dict() | Mapping():  # asking an abstract class costs more than all the rest
             _budget.spend(1 + len(value))
-            return sum(_text_size(key) + _text_size(entry) for key, entry in value.items())
+            return _texts_size(value) + _texts_size(value.values())
         case list() | tuple():
             _budget.spend(1 + len(value))
-            return sum(_text_size(entry) + 2 for entry in value)
+            return _texts_size(value) + 2 * len(value)
         case _:
-            return 32
+            return _NUMBER_CHARS
+
+
+def _texts_size(values: Iterable[Any]) -> int:
+    size = 0
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is int or kind is float:
+            size += _NUMBER_CHARS
+        else:
+            size += _text_size(value)
+    return size
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -244,21 +262,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`obj.attribute`: a mapping's own key first, so that `trigger.items` is what the event said."""
-        if isinstance(obj, Mapping):
+        if isinstance(obj, dict | Mapping):
             if attribute in obj:
-                return self._known(obj, attribute, obj[attribute])
+                value = obj[attribute]
+                return value if value is not None else Unknown(obj=obj, name=attribute)
             if attribute not in _MAPPING_METHODS:
                 return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`, the same."""
-        if isinstance(obj, Mapping) and isinstance(argument, str):
+        if isinstance(argument, str) and isinstance(obj, dict | Mapping):
             return self.getattr(obj, argument)
         return super().getitem(obj, argument)
-
-    def _known(self, obj: Any, name: str, value: Any) -> Any:
-        return Unknown(obj=obj, name=name) if value is None else value
 
     def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002 - jinja2's signature
         """No `str.format`: jinja2 makes it safe for the process, but a width of 10**9 is none for its memory."""
@@ -271,7 +287,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         match obj:
             case str():
                 return attr in _TEXT_METHODS
-            case Mapping():
+            case dict() | Mapping():
                 return attr in _MAPPING_METHODS
             case date() | time() | timedelta():
                 return attr in _TIME_METHODS
@@ -390,13 +406,14 @@ def render_parts(template: Template, variables: dict[str, Any]) -> list[str]:
     parts: list[str] = []
     size = 0
     # Shared: the variables are taken as they are, so that the globals have to be among them.
-    for part in template.root_render_func(
-        template.new_context({**template.environment.globals, **variables}, shared=True)
-    ):
-        size += len(part)
+    source = iter(
+        template.root_render_func(template.new_context({**template.environment.globals, **variables}, shared=True))
+    )
+    while some := list(islice(source, _PARTS)):
+        size += sum(map(len, some))
         if size > OUTPUT_CHARS_MAX:
             _too_much(f"a message of more than {OUTPUT_CHARS_MAX} characters")
-        parts.append(part)
+        parts += some
     return parts
 
 
