@@ -203,7 +203,7 @@ def test_who_was_moved_did_not_reach_the_steps_behind_in_the_old_version():
     world.apply(MOVED, now=at("1h"))
     world.contact("bob")
     world.event("bob", "signup", at("1h"))
-    world.ticks("3d")
+    world.ticks("2h", "3d")
     first, second = (
         {each.step: each.reached for each in funnel(world.store, "w", version=number).steps} for number in (1, 2)
     )
