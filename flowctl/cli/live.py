@@ -18,17 +18,18 @@ def from_store(said: Invocation) -> Live:
     """
     from flowctl.cli.store import opened
     from flowctl.lint.live import InFlight, Live
-    from flowctl.report.pressure import open_versions, together
+    from flowctl.report.pressure import applied_files, open_versions, together
 
     with opened(said) as store:
-        inside, versions = together(store), open_versions(store)
+        inside, versions, newest = together(store), open_versions(store), applied_files(store)
     projects = {id(one.files): _project(said, one.files) for one in versions}
     return Live(
         together=inside,
         in_flight=tuple(
-            InFlight(workflow=one.workflow, version=one.number, contacts=one.contacts, release=projects[id(one.files)])
+            InFlight(workflow=one.workflow, version=one.number, steps=one.steps, release=projects[id(one.files)])
             for one in versions
         ),
+        applied=_project(said, newest) if newest is not None else None,
     )
 
 
@@ -45,19 +46,19 @@ def from_state(said: Invocation, file: str) -> Live:
     release = _project(said, state["files"])
     found: list[InFlight] = []
     for name, workflow in state["workflows"].items():
-        counts: dict[int, int] = {}
+        held: dict[int, dict[str, int]] = {}
         for row in workflow["in_flight"]:
-            counts[row["version"]] = counts.get(row["version"], 0) + row["contacts"]
+            held.setdefault(row["version"], {})[row["step"] or ""] = row["contacts"]
         found += [
             InFlight(
                 workflow=name,
                 version=number,
-                contacts=count,
+                steps=steps,
                 release=release if number == workflow["version"] else None,
             )
-            for number, count in sorted(counts.items())
+            for number, steps in sorted(held.items())
         ]
-    return Live(in_flight=tuple(found))
+    return Live(in_flight=tuple(found), applied=release)
 
 
 def _project(said: Invocation, files: dict[str, str]) -> Project:

@@ -38,6 +38,7 @@ MAXIMA = {
     "steps_error": 50,
     "days": 90,
     "segments": 1,
+    "review_days": 90,
 }  # what `lint: {max: …}` may set, for the project or in one workflow
 
 
@@ -170,6 +171,13 @@ class Context:
         from flowctl.lint.combined import Combined  # noqa: PLC0415 - it needs this module's journeys
 
         return Combined(self)
+
+    @cached_property
+    def last_commits(self) -> dict[str, int]:
+        """When each file was last part of a commit, in UTC ms; empty where git knows nothing of the project."""
+        from flowctl.project.commit import last_commits  # noqa: PLC0415 - it starts git, for one rule
+
+        return last_commits(self.project)
 
     @cached_property
     def written_fields(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from flowctl.lint.suppressions import Suppressions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowctl.language.workflow import Workflow
     from flowctl.project.project import Project
 
 # What follows the newest release, and makes no other version.
@@ -20,20 +21,29 @@ _UNPINNED = {"state", "active", "audience", "reentry", "exclusive_group", "prior
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InFlight:
-    """Contacts inside one version of a workflow; `release` holds it as applied, None where its text is not known."""
+    """Contacts inside one version of a workflow, by step ('' where one has no name); `release` holds it as applied, None where its text is not known."""
 
     workflow: str
     version: int
-    contacts: int
+    steps: Mapping[str, int]
     release: Project | None
+
+    @property
+    def contacts(self) -> int:
+        """How many are inside."""
+        return sum(self.steps.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Live:
-    """What a store says. `together`: how many contacts are inside exactly these workflows now; None where only counts are known."""
+    """What a store says. `together`: how many contacts are inside exactly these workflows now; None where only counts are known.
+
+    `applied`: the newest release; None before the first.
+    """
 
     together: Mapping[frozenset[str], int] | None = None
     in_flight: tuple[InFlight, ...] = ()
+    applied: Project | None = None
 
     def inside_several(self, workflows: frozenset[str]) -> int | None:
         """How many contacts are inside two or more of some workflows now."""
@@ -50,6 +60,11 @@ class Draining:
     journey: Journey = field(repr=False)
 
 
+def is_another_version(old: Workflow, new: Workflow) -> bool:
+    """Whether applying the one where the other is makes a new version, whose predecessor drains."""
+    return old.model_dump(exclude=_UNPINNED) != new.model_dump(exclude=_UNPINNED)
+
+
 def draining(live: Live, project: Project) -> list[Draining]:
     """The versions in flight that are not what the files say now, and whose text is known.
 
@@ -62,7 +77,7 @@ def draining(live: Live, project: Project) -> list[Draining]:
             continue
         now = project.workflows.get(one.workflow)
         old = one.release.workflows[one.workflow]
-        if now is not None and old.model_dump(exclude=_UNPINNED) == now.model_dump(exclude=_UNPINNED):
+        if now is not None and not is_another_version(old, now):
             continue
         key = id(one.release)
         if key not in contexts:

@@ -37,6 +37,20 @@ def commit_of(project: Project) -> Commit:
     return Commit(hash=head.strip(), dirty=tuple(sorted(set(names))))
 
 
+def last_commits(project: Project) -> dict[str, int]:
+    """When each YAML file of the project's folder was last part of a commit, in UTC ms; none where git knows nothing of them."""
+    asked = ["--format=%x00%ct", "--name-only", "--relative", "--no-renames", "-z", "--", "*.yaml"]
+    rows = iter((_git(project, "-c", "log.showSignature=false", "log", *asked) or "").split("\0"))
+    found: dict[str, int] = {}
+    at = 0
+    for row in rows:
+        if row:
+            found.setdefault(row.removeprefix("\n"), at)
+        else:  # a commit begins: its time, then its files
+            at = int(next(rows, "") or 0) * 1000
+    return found
+
+
 def _git(project: Project, *words: str) -> str | None:
     try:
         done = subprocess.run(

@@ -63,12 +63,17 @@ class SentPressure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenVersion:
-    """A version of a workflow with contacts inside, and the files of the release that brought it."""
+    """A version of a workflow with contacts inside, on which steps they are ('' where one has no name), and the files of the release that brought it."""
 
     workflow: str
     number: int
-    contacts: int
+    steps: dict[str, int]
     files: dict[str, str]
+
+    @property
+    def contacts(self) -> int:
+        """How many are inside."""
+        return sum(self.steps.values())
 
 
 def really_sent(store: Store, *, now: int, period_ms: int) -> list[SentPressure]:
@@ -104,14 +109,25 @@ def together(store: Store) -> dict[frozenset[str], int]:
 def open_versions(store: Store) -> list[OpenVersion]:
     """Every version that holds contacts, old and new."""
     rows = store.connection.execute(
-        "SELECT v.workflow, v.number, (SELECT count(*) FROM enrollments e WHERE e.version_id = v.id AND e.ended_at IS NULL) AS inside, r.files "
-        "FROM workflow_versions v JOIN releases r ON r.id = v.release_id WHERE inside > 0 ORDER BY v.workflow, v.number"
+        "SELECT v.workflow, v.number, held.steps, r.files FROM (SELECT version_id, json_group_object(step, inside) AS steps FROM ("
+        "SELECT e.version_id, coalesce(json_extract(v.program, '$.instructions[' || e.pc || '].step'), '') AS step, count(*) AS inside "
+        "FROM enrollments e JOIN workflow_versions v ON v.id = e.version_id WHERE e.ended_at IS NULL GROUP BY 1, 2) GROUP BY 1) held "
+        "JOIN workflow_versions v ON v.id = held.version_id JOIN releases r ON r.id = v.release_id ORDER BY v.workflow, v.number"
     )
     files: dict[str, dict[str, str]] = {}
     return [
-        OpenVersion(workflow=name, number=number, contacts=inside, files=files.setdefault(text, json.loads(text)))
-        for name, number, inside, text in rows
+        OpenVersion(
+            workflow=name, number=number, steps=json.loads(steps), files=files.setdefault(text, json.loads(text))
+        )
+        for name, number, steps, text in rows
     ]
+
+
+def applied_files(store: Store) -> dict[str, str] | None:
+    """The files of the newest release; None before the first."""
+    row = store.connection.execute("SELECT files FROM releases ORDER BY id DESC LIMIT 1").fetchone()
+    files: dict[str, str] | None = json.loads(row[0]) if row else None
+    return files
 
 
 _LETTERS = (

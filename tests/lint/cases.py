@@ -6,7 +6,9 @@ project's flowctl.yaml.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 CASES = Path(__file__).parents[1] / "cases" / "lint"
@@ -28,6 +30,14 @@ def write(case: Path, folder: Path) -> Path:
     for name, text in texts(case).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def commit(root: Path, at: str) -> None:
+    """Make a git repository of a project, with one commit of that time."""
+    author = {"GIT_AUTHOR_NAME": "Ana", "GIT_AUTHOR_EMAIL": "ana@example.com", "GIT_AUTHOR_DATE": at}
+    committer = {name.replace("AUTHOR", "COMMITTER"): value for name, value in author.items()}
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A commit"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True, env={**os.environ, **author, **committer})
 
 
 def joined(case: Path, changed: dict[str, str]) -> str:

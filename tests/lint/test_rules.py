@@ -25,7 +25,7 @@ SECTIONS = ["What it does", "Why is this bad", "Example", "Use instead", "Option
 
 def selected(code, root):
     """Options that ask one rule; a suppression is judged by what all the others find."""
-    if code == "PRS009":  # it needs to know who is inside
+    if code in ("PRS009", "VER001"):  # they need to know who is inside
         return ["--select", code, "--state", str(root / "state.json")]
     return [] if code == "YML008" or code in READING else ["--select", code]
 
@@ -33,6 +33,8 @@ def selected(code, root):
 @pytest.mark.parametrize("code", SLUGS)
 def test_bad_is_found_where_it_is(code, tmp_path, capsys, request):
     root = cases.write(cases.CASES / code / "bad.yaml", tmp_path)
+    if code == "VER003":
+        cases.commit(root, "2024-03-01T12:00:00Z")
     status = main(["-C", str(root), "lint", *selected(code, root)])
     out, err = capsys.readouterr()
     printed = re.sub(r"\d+ rules:", "N rules:", f"{out}{err}exit status {status}\n")
