@@ -12,7 +12,7 @@ from flowctl.language.steps import SendStep, StartStep, Step, StopStep, walk
 from flowctl.lint.bounds import Pressure
 from flowctl.lint.budgets import measures
 from flowctl.lint.exclusion import kept, written_fields
-from flowctl.lint.steps import around, questions
+from flowctl.lint.steps import around, before, questions
 from flowctl.program.compiling import compile_program
 from flowctl.program.graph import TimeGraph, build_graph
 
@@ -81,6 +81,11 @@ class Journey:
     def above(self) -> dict[int, tuple[Condition, ...]]:
         """The conditions that hold for whoever comes to a step, by the step's identity."""
         return around(self.workflow)
+
+    @cached_property
+    def before(self) -> dict[int, Step]:
+        """The step right before each step of its list, by the later one's identity."""
+        return dict([*before(self.workflow.steps), *before(self.workflow.on_goal)])
 
     @cached_property
     def program(self) -> Program:

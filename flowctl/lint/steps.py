@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flowctl.language.steps import (
@@ -113,6 +114,15 @@ def around(workflow: Workflow) -> dict[int, tuple[Condition, ...]]:
                 asked = _asked_before(step, key)
                 pending.append((branch, inside if asked is None else (*inside, asked)))
     return found
+
+
+def before(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
+    """The step right before each step of a list, those inside steps too, by the later one's identity."""
+    for earlier, step in pairwise(steps):
+        yield id(step), earlier
+    for step in steps:
+        for _, inner in branches(step):
+            yield from before(inner)
 
 
 def _asked_before(step: Step, key: str) -> Condition | None:

@@ -49,13 +49,12 @@ None. Where a late message is worth nothing, say so: `# flowctl: ignore[PRS004] 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flowctl.language.durations import DAY_MS, Duration
 from flowctl.language.problem import Problem, Related
 from flowctl.language.settings import Hours
-from flowctl.language.steps import SendStep, Step, WaitStep, WaitUntilStep, branches
+from flowctl.language.steps import SendStep, Step, WaitStep, WaitUntilStep
 from flowctl.language.steps.wait_until import UntilSlot
 from flowctl.language.times import DAYS
 from flowctl.lint.bounds import ALL, expires_ms, told
@@ -162,14 +161,12 @@ def _capped(journey: Journey, holds: Sequence[_Hold]) -> Problem:
 
 
 def _by_quiet_hours(journey: Journey, context: Context, hours: _Hours) -> Iterator[tuple[Step, Problem]]:
-    before = dict(_before([*journey.workflow.steps]))
-    before.update(_before([*journey.workflow.on_goal]))
     for index in journey.pressure.sends if journey.pressure else []:
         node = journey.graph.nodes[index]
         step = node.instruction.step if node.instruction is not None else None
         if node.sending is None or not isinstance(step, SendStep):
             continue
-        earlier = before.get(id(step))
+        earlier = journey.before.get(id(step))
         if isinstance(earlier, WaitUntilStep) and isinstance(earlier.wait_until, UntilSlot):
             continue
         clock = earlier.time if isinstance(earlier, WaitStep) else None
@@ -252,15 +249,6 @@ def _hours(said: Hours | Mapping[str, Hours]) -> Iterator[tuple[str, Hours]]:
         yield "", said
     else:
         yield from (("" if country == "default" else country, hours) for country, hours in said.items())
-
-
-def _before(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
-    """The step before each step of a list."""
-    for earlier, step in pairwise(steps):
-        yield id(step), earlier
-    for step in steps:
-        for _, inner in branches(step):
-            yield from _before(inner)
 
 
 def _span(ms: int) -> str:

@@ -43,9 +43,13 @@ The project's own figures: a night between two e-mails, a day between two messag
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
-from flowctl.language.problem import Problem, Related
+from flowctl.language.durations import MS_PER
+from flowctl.language.problem import Edit, Fix, Problem, Related
+from flowctl.language.steps import WaitStep
+from flowctl.language.steps.wait import Spread
 from flowctl.lint.bounds import told
 from flowctl.lint.budgets import BUDGETS
 
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowctl.language.problem import Severity
+    from flowctl.language.steps import Step
     from flowctl.language.times import Rate
     from flowctl.lint.bounds import Sent
     from flowctl.lint.context import Context, Journey
@@ -61,6 +66,7 @@ CODE = "PRS007"
 SLUG = "short-gap"
 SEVERITY: Severity = "warning"
 
+HOUR_MS = MS_PER["h"]
 LEAST: dict[str, Rate] = {channel: rates[0] for channel, rates in BUDGETS.items() if rates[0].count == 1}
 
 
@@ -109,5 +115,15 @@ def _finding(journey: Journey, channel: str, way: list[Sent]) -> Problem:
         related=(Related(place=first.place, label="the one before"),) if first.place != last.place else (),
         detail=told(way, journey.name),
         help=f"lengthen the wait before `{last.name}`, or cap the channel: `pressure: {{{channel}: [{LEAST[channel]}]}}` in flowctl.yaml",
+        fix=_fix(journey, step, LEAST[channel].per.elapsed_ms - way[-1].at_ms),
         step=journey.label(step) if step is not None else journey.name,
     )
+
+
+def _fix(journey: Journey, step: Step | None, missing_ms: int) -> Fix | None:
+    """The wait right before it, as much longer as is missing; in hours, since a day can have 23. It may upset what the journey is to say when."""
+    wait = journey.before.get(id(step))
+    if not isinstance(wait, WaitStep) or isinstance(wait.wait, Spread) or wait.when is not None:
+        return None
+    hours = ceil((wait.wait.shortest_ms + missing_ms) / HOUR_MS)
+    return Fix(title=f"wait {hours}h", edits=(Edit(place=wait.place_of("wait"), text=f"{hours}h"),), safe=False)
