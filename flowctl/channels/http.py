@@ -222,7 +222,7 @@ class HttpConnection:
 
     def _doubt(self, reply: str) -> Receipt:
         if self._settings.description.get("idempotency_header"):
-            return Receipt(outcome="retry", reply=self._clean(reply), phase="body")
+            return Receipt(outcome="retry", reply=self._clean(reply), phase="body", may_have_left=True)
         return Receipt(outcome="in_doubt", reply=self._clean(reply), phase="body")
 
     def _clean(self, text: str) -> str:

@@ -12,6 +12,7 @@ from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from flowctl.channels.channel import Letter
 
@@ -19,7 +20,13 @@ RESEND_MS = (
     5 * 60_000
 )  # before a transactional message in doubt is sent once more: time for a bounce or status to settle it
 DOUBTS_MAX = 2
+ATTEMPTS_MAX = 8  # with the backoff of delivering the last one is two and a half hours after the first
+# How long providers know a message again by its key: 24 hours is what is common, https://docs.stripe.com/api/idempotent_requests
+KEY_KEPT_MS = 24 * 3_600_000
 WAKE = "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?"
+
+
+_ENDED = "the process ended while it was transmitting"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +89,18 @@ def unpacked(text: str) -> Letter:
     return Letter(**{**said, "payload": b64decode(body)} if body is not None else said)
 
 
-def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
-    """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction."""
+def keyed(channels: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The channels of a release whose provider knows a message again by its key: what may have left is asked again, and leaves once."""
+    return frozenset(
+        name for name, said in channels.items() if (said.get("description") or {}).get("idempotency_header")
+    )
+
+
+def recover(connection: sqlite3.Connection, now: int, asked_again: frozenset[str] = frozenset()) -> tuple[int, int]:
+    """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction.
+
+    On the channels `asked_again` (see `keyed`) transmitting ones are ready again, too, under the same key.
+    """
     with transaction(connection):
         left = [
             from_row(row)
@@ -93,11 +110,27 @@ def recover(connection: sqlite3.Connection, now: int) -> tuple[int, int]:
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",
             (now,),
         ).rowcount
-        for claim in left:
-            doubt(connection, claim, "the process ended while it was transmitting", now)
+        doubtful = [
+            claim for claim in left if not (claim.channel in asked_again and _ask_again(connection, claim, now))
+        ]
+        for claim in doubtful:
+            doubt(connection, claim, _ENDED, now)
         # The store's own inbox knows what it has.
-        known = inbox.settle(connection, [claim.key for claim in left], now=now)
-    return again, len(left) - known
+        known = inbox.settle(connection, [claim.key for claim in doubtful], now=now)
+    return again + len(left) - len(doubtful), len(doubtful) - known
+
+
+def _ask_again(connection: sqlite3.Connection, claim: Claim, now: int) -> bool:
+    """Ready again, as it may have left; whether the provider still knows it by its key, and it was not tried too often."""
+    if claim.attempts >= ATTEMPTS_MAX or now - claim.counted_at >= KEY_KEPT_MS:
+        return False
+    connection.execute(
+        f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, doubts = doubts + 1, reason = 'retry', reply = ? "
+        f"WHERE id = ? AND state = {TRANSMITTING}",
+        (now, _ENDED, claim.id),
+    )
+    note(connection, claim, "held", f"{_ENDED}; asked again under the same key", now)
+    return True
 
 
 def doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> None:

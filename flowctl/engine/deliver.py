@@ -12,7 +12,7 @@ from flowctl.channels.pool import Attempt, sender
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
-from flowctl.engine.claims import CLAIMS, WAKE, Claim, doubt, from_row, note, packed, wake
+from flowctl.engine.claims import ATTEMPTS_MAX, CLAIMS, WAKE, Claim, doubt, from_row, note, packed, wake
 from flowctl.engine.costs import Costs
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate, Gated
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     _Settle = Callable[[Iterable[Attempt]], None]
 
-ATTEMPTS_MAX = 8  # with the backoff below the last one is two and a half hours after the first
-BACKOFF_MS = 60_000  # doubled at each attempt: 1, 2, 4 … 64 minutes
+BACKOFF_MS = 60_000  # doubled at each attempt, of which there are ATTEMPTS_MAX: 1, 2, 4 … 64 minutes
 PROVIDER_MS = (
     5 * 60_000
 )  # when a message is tried again whose provider may refuse, or may have meant only its recipient
@@ -438,10 +437,17 @@ class Delivery:
             else self._blocked.get(claim.channel_id, now + PROVIDER_MS) - now
         )
         self._connection.execute(
-            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, "
+            f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - ?, doubts = doubts + ?, "
             "reason = CASE WHEN reason = 'resend' THEN reason ELSE ? END, reply = ? "
             "WHERE id = ? AND state IN (1, 2)",
-            (now + wait_ms, int(not ours), "retry" if ours else "provider", receipt.reply, claim.id),
+            (
+                now + wait_ms,
+                int(not ours),
+                int(receipt.may_have_left),
+                "retry" if ours else "provider",
+                receipt.reply,
+                claim.id,
+            ),
         )
         note(self._connection, claim, "held", receipt.reply, now)
         done.retried += 1

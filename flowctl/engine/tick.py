@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowctl import crash
 from flowctl.engine.advance import advance
-from flowctl.engine.claims import recover
+from flowctl.engine.claims import keyed, recover
 from flowctl.engine.deliver import Delivery
 from flowctl.engine.enrol import EVERYBODY, enrol, turn_away, waiting
 from flowctl.engine.finish import judge_changed, judge_fresh, wake
@@ -216,7 +216,7 @@ class _Tick:
 
     def _run(self) -> None:
         now = self._clock()
-        again, doubtful = recover(self._connection, now)
+        again, doubtful = recover(self._connection, now, keyed(self._runtime.said["channels"]))
         self._report.recovered = again + doubtful
         self._report.in_doubt += doubtful
         last = _cursor(self._connection, "tick")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from flowctl.crash import POINTS
 from tests.crash.town import Town
 from tests.engine.world import World, at, workflow
-from tests.servers.apis import Twilio, serving
+from tests.servers.apis import Keyed, Twilio, serving
+from tests.servers.described import KEYED
 
 PEOPLE = 6
 MESSAGES = """
@@ -30,18 +32,18 @@ channels:
   sms: {adapter: twilio, account: ACCOUNT, token: TOKEN, url: "${TOWN_API}", private: true, timeout: 2s, reply_timeout: 2s, connections: 2, cost: 0.05 EUR}
   in_app: {adapter: inbox}
 """
+KEYED_SMS = '  sms: {adapter: http, provider: keyed, values: {token: TOKEN}, url: "${TOWN_API}", private: true, timeout: 2s, reply_timeout: 2s, connections: 2}'
 
 
 class SmsTown(Town):
     """The same town, where everybody has a phone and the app."""
 
-    def __init__(self, folder, monkeypatch, api, message: str) -> None:
-        settings = SETTINGS.replace("ACCOUNT", api.account).replace("TOKEN", json.dumps(api.token))
+    def __init__(self, folder, monkeypatch, api, message: str, settings: str, *more: str) -> None:
         monkeypatch.setenv("TOWN_API", api.url)
         self.folder = folder
         (folder / "flowctl.yaml").write_text(settings)
         flow = workflow("w", steps=f"- send: {message}\n  via: {{all: [sms, in_app]}}")
-        self.world = World(flow, path=folder / "flowctl.db", settings=settings, messages=MESSAGES)
+        self.world = World(flow, *more, path=folder / "flowctl.db", settings=settings, messages=MESSAGES)
         self.store, self.connection = self.world.store, self.world.connection
         for number in range(PEOPLE):
             self.world.contact(f"c{number}", consent=("sms",), phone=f"+3361234567{number}", in_app=f"app-{number}")
@@ -56,7 +58,8 @@ SENDING = ("transmitting", "transmitted", "settled", "transmitting:2", "settled:
 )
 def test_dying_at(message, point, tmp_path, monkeypatch):
     with serving(Twilio) as api:
-        town = SmsTown(tmp_path, monkeypatch, api, message)
+        settings = SETTINGS.replace("ACCOUNT", api.account).replace("TOKEN", json.dumps(api.token))
+        town = SmsTown(tmp_path, monkeypatch, api, message, settings)
         status, _, err = town.run("tick", now=at("5m"), FLOWCTL_CRASH_AT=point)
         assert (status, err) == (137, ""), "it never came to that point"
         town.ticks("6m", "12m", "20m", "1h", "1d")
@@ -78,4 +81,21 @@ def test_dying_at(message, point, tmp_path, monkeypatch):
             twice = sum(number > 1 for number in texts.values())
             (doubted,) = town.connection.execute("SELECT count(*) FROM outbox WHERE doubts > 0").fetchone()
             assert twice <= doubted <= 4
+        town.store.close()
+
+
+@pytest.mark.parametrize("message", ["hello", "code"])
+@pytest.mark.parametrize("point", SENDING)
+def test_a_provider_that_knows_keys_is_asked_again_and_nobody_doubts(message, point, tmp_path, monkeypatch):
+    with serving(Keyed) as api:
+        settings = re.sub("  sms: .*", KEYED_SMS.replace("TOKEN", api.token), SETTINGS)
+        town = SmsTown(tmp_path, monkeypatch, api, message, settings, KEYED)
+        status, _, err = town.run("tick", now=at("5m"), FLOWCTL_CRASH_AT=point)
+        assert (status, err) == (137, ""), "it never came to that point"
+        town.ticks("6m")
+        assert town.connection.execute("SELECT DISTINCT state FROM outbox_readable").fetchall() == [("sent",)]
+        texts = Counter(one.recipient for one in api.accepted)
+        assert (len(texts), set(texts.values())) == (PEOPLE, {1})
+        said = {(asked.headers["idempotency-key"], asked.body) for asked in api.asked}
+        assert len(said) == PEOPLE  # the same key, and the same words
         town.store.close()

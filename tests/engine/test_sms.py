@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flowctl.channels.recording import RecordingChannel
-from flowctl.engine.tick import recover, tick
+from flowctl.engine.claims import recover
+from flowctl.engine.tick import tick
 from flowctl.failure import UsageFailure
 from flowctl.report.audit import audit
 from flowctl.store import events, inbox, replies
@@ -17,10 +18,12 @@ from flowctl.store.casting import Reading
 from flowctl.store.database import open_store, transaction
 from flowctl.store.event_import import EventImport, Plan
 from flowctl.store.reading import Chunk
+from flowctl.store.suppressions import suppress
 from tests.engine.world import SETTINGS, T0, World, at, project, refusals, workflow
 from tests.servers.apis import Keyed, Twilio, Vonage, serving
 from tests.servers.described import KEYED
 
+FOLDER = Path("no-such-folder")  # nothing is to be written
 ANA, TOM = "+33612345678", "+32470123456"
 SMS = """
 messages:
@@ -55,7 +58,7 @@ def world_of(api, steps="- send: hello", *, more="", adapter="twilio", extra=())
 def real_tick(world, offset):
     """A tick that makes the channels of the release."""
     world.now = at(offset)
-    report = tick(world.store, now=at(offset), base=Path())
+    report = tick(world.store, now=at(offset), base=FOLDER)
     assert audit(world.store, now=at(offset)).differences == ()
     return report
 
@@ -162,6 +165,48 @@ def test_with_idempotency_keys_a_silence_is_asked_again_and_arrives_once():
         assert world.outbox("ana") == [("hello", "sms", "sent", None)]
         assert len(api.to(ANA)) == 1
         assert len({asked.headers["idempotency-key"] for asked in api.asked}) == 1
+
+
+def keyed_world(api):
+    own = settings_for(api, adapter="http", more=", provider: keyed")
+    world = World(workflow("w", steps="- send: hello"), KEYED, settings=own, messages=SMS)
+    world.contact("ana", consent=("sms",), phone=ANA, first_name="Ana")
+    world.event("ana", "signup", at("1m"))
+    return world
+
+
+def test_what_a_provider_never_answered_is_in_doubt_where_it_may_not_be_asked_again():
+    with serving(Keyed) as api:
+        world = keyed_world(api)
+        api.faults["*"] = ["after:close"]
+        real_tick(world, "2m")
+        assert world.connection.execute("SELECT state, doubts FROM outbox").fetchall() == [(0, 1)]
+        with transaction(world.connection):
+            suppress(world.connection, "sms", [ANA], reason="unsubscribed", source="t", at=at("3m"), now=at("3m"))
+        real_tick(world, "4m")
+        assert [row[2] for row in world.outbox("ana")] == ["in_doubt"]  # it has arrived; "skipped" would be a guess
+        assert len(api.asked) == 1
+
+
+def test_a_provider_that_never_answers_leaves_a_doubt_and_no_failure():
+    with serving(Keyed) as api:
+        world = keyed_world(api)
+        api.faults["*"] = "after:close"
+        for hour in range(9):
+            real_tick(world, f"{hour * 60 + 2}m")
+        assert [row[2] for row in world.outbox("ana")] == ["in_doubt"]
+        assert len(api.to(ANA)) == 1
+
+
+@pytest.mark.parametrize(("later", "state"), [("30m", 0), ("3d", 5)])
+def test_a_crash_is_asked_again_under_the_same_key_while_the_provider_knows_it(later, state):
+    with serving(Keyed) as api:
+        world = keyed_world(api)
+        real_tick(world, "2m")
+        with transaction(world.connection):
+            world.connection.execute("UPDATE outbox SET state = 2, settled_at = NULL, reply = NULL")
+        recover(world.connection, at(later), frozenset({"sms"}))
+        assert world.connection.execute("SELECT state, doubts FROM outbox").fetchall() == [(state, 1)]
 
 
 def test_a_provider_that_comes_with_flowctl_needs_its_name_only():
