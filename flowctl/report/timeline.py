@@ -258,7 +258,7 @@ def _journal(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
         step = steps.at(version_id, pc)
         if kind in ("exited", "goal", "secondary_goal") and step is not None:
             line, asks = steps.ending(version_id, said.get("reason", ""))
-            step = replace(step, line=line or step.line, asks=asks or step.asks)
+            step = replace(step, line=line or step.line, asks=asks)  # not of the step they happened to stand on
         entry = Entry(at=at_end, kind=kind, detail=said, step=step, enrollment_id=enrollment_id)
         subject, why = _about(connection, contact_id, steps, entry, (version_id, pc))
         entry = replace(entry, subject=message if message and kind in _OF_MESSAGES else subject, detail=said | why)

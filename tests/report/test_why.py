@@ -236,3 +236,14 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert "now\t→ would enter big-spender on {event: bought, where: {amount: {gte: 100}}}" in out
     assert main(["-C", str(shop.root), "explain", "k0", "--workflow", "big-spende"]) == 2
     assert "did you mean 'big-spender'?" in capsys.readouterr().err
+
+
+def test_who_is_taken_out_was_not_asked_what_the_step_would_have_asked():
+    steps = "- wait_for: {event: purchase}\n  timeout: 1d"
+    world = World(workflow("w", steps=steps, reentry="{while_active: restart}"))
+    world.contact("ana")
+    for when in ("1m", "3m"):
+        world.event("ana", "signup", at(when))
+    world.ticks("2m", "5m")
+    (left,) = (each for each in timeline(world.store, "ana").entries if each.kind == "exited")
+    assert (left.detail["reason"], left.step.asks) == ("restarted", "")

@@ -35,7 +35,7 @@ def compiled(instruction: Instruction, compiler: Compiler) -> dict[str, Any]:
     templates = Templates(compiler=compiler)
     return {
         "service": said.service,
-        "asks": templates.text(said, said.path, "path", quoted=True),  # `path` is where the step is written
+        "path_sql": templates.text(said, said.path, "path", quoted=True),
         "save_as": said.save_as,
         "sample": _sample(step, compiler),
         "exits": said.on_error == "exit",
@@ -68,7 +68,7 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
     here = batch.here(version, pc)
     batch.execute(
         "INSERT INTO fetches (contact_id, enrollment_id, version_id, pc, at, service, path, save_as, ready_at) "
-        f"SELECT w.contact_id, w.eid, w.version, w.pc, w.at, :service, {said['asks']}, :save_as, :now FROM work w "
+        f"SELECT w.contact_id, w.eid, w.version, w.pc, w.at, :service, {said['path_sql']}, :save_as, :now FROM work w "
         f"WHERE {HERE} AND w.woken = 0 ORDER BY w.eid ON CONFLICT (enrollment_id, pc, at) DO NOTHING",
         service=said["service"],
         save_as=said["save_as"],
@@ -129,7 +129,7 @@ def _take_sample(batch: Batch, version: Version, pc: int, said: dict[str, Any]) 
             **here,
         )
         batch.execute(f"UPDATE work AS w SET data = {new} WHERE {HERE}", answer=answer, **here)
-    detail = f"json_object('service', :service, 'path', {said['asks']}, 'failed', :failed)"
+    detail = f"json_object('service', :service, 'path', {said['path_sql']}, 'failed', :failed)"
     batch.note(version, pc, "fetched", detail, service=said["service"], failed=failed)
     nobody, everybody = " AND 0", ""
     _part(batch, version, pc, said, *((everybody, nobody) if answer is not None else (nobody, everybody)))
