@@ -45,7 +45,8 @@ def swallowed(root: Mapping, text: str) -> Iterator[Problem]:
     """YML009: a ` #` that made a comment of what looks like text, and lines that became part of the text above them."""
     ends = {(scalar.place.end_line, scalar.place.end_column): scalar for scalar in scalars(root) if scalar.plain}
     rows = lines(text)
-    for line, column, comment in comments(text):
+    for line, column, written in comments(text):
+        comment = written.rstrip()
         before = rows[line - 1][: column - 1]
         scalar = ends.get((line, len(before.rstrip()) + 1))
         if scalar is None or not comment[1:2].strip() or comment.startswith("##"):
