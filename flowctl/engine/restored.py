@@ -114,7 +114,7 @@ def _settle(connection: sqlite3.Connection, now: int) -> None:
     connection.execute(
         f"UPDATE outbox SET state = {IN_DOUBT}, counted_at = ready_at, settled_at = :now, doubts = doubts + 1, reason = :reason, "
         "reply = 'may have left after the copy of the store was made', ready_at = NULL, "
-        "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, recipient)) WHERE id IN (SELECT id FROM restored)",
+        "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, CAST(recipient AS BLOB))) WHERE id IN (SELECT id FROM restored)",
         {"now": now, "reason": REASON},
     )
     connection.execute(

@@ -14,7 +14,7 @@ from flowctl import clock
 from flowctl.failure import Busy, Failure, UsageFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BUSY_S = 30.0  # how long a statement waits for another program's lock
 CACHED_STATEMENTS = 1_000
@@ -304,33 +304,53 @@ def _opened(connection: sqlite3.Connection, path: Path | None) -> Store:
 
 
 def _add_functions(connection: sqlite3.Connection, uuid: str, secret: str) -> None:
-    """SQL functions of ours; made once a connection, as each makes SQLite compile every statement anew."""
+    """SQL functions of ours; made once a connection, as each makes SQLite compile every statement anew.
 
-    def message_key(enrollment: int, pc: int, visit: int, channel: int, recipient: str) -> str:
+    They are NULL where their arguments make no sense: a function that fails fails its statement, and with it everybody's rows. Text that is
+    no UTF-8 fails before it comes here: a column that may hold such is handed over as `CAST(column AS BLOB)`.
+    """
+
+    def message_key(enrollment: int, pc: int, visit: int, channel: int, recipient: str | bytes) -> str:
         # The idempotency key of a message: the same on every attempt, another in every store.
         from hashlib import blake2b  # noqa: PLC0415 - only a tick that sends needs it
 
-        return blake2b(f"{uuid}/{enrollment}/{pc}/{visit}/{channel}/{recipient}".encode(), digest_size=16).hexdigest()
+        return blake2b(
+            f"{uuid}/{enrollment}/{pc}/{visit}/{channel}/{_said(recipient)}".encode(), digest_size=16
+        ).hexdigest()
 
-    def address_hash(channel: str, address: str | None) -> str | None:
+    def address_hash(channel: str, address: str | bytes | None) -> str | None:
         from flowctl.store.suppressions import address_hash as compute  # noqa: PLC0415 - hmac is not for every start
 
-        return None if address is None else compute(secret, channel, address)
+        return None if address is None else compute(secret, channel, _said(address))
 
     def geofenced(shape: str, lat: object, lon: object) -> int | None:
         from flowctl.store.geography import geofenced as judge  # noqa: PLC0415 - only where there are geofences
 
         return judge(shape, lat, lon)
 
-    def phone_country(phone: str | None) -> str | None:
+    def phone_country(phone: str | bytes | None) -> str | None:
         from flowctl.store.zones import country_of_phone  # noqa: PLC0415 - only where a country is known by a phone alone
 
-        return country_of_phone(phone) if phone else None
+        return country_of_phone(_said(phone)) if phone else None
 
-    connection.create_function("message_key", 5, message_key, deterministic=True)
-    connection.create_function("address_hash", 2, address_hash, deterministic=True)
-    connection.create_function("geofenced", 3, geofenced, deterministic=True)
-    connection.create_function("phone_country", 1, phone_country, deterministic=True)
+    connection.create_function("message_key", 5, _or_null(message_key), deterministic=True)
+    connection.create_function("address_hash", 2, _or_null(address_hash), deterministic=True)
+    connection.create_function("geofenced", 3, _or_null(geofenced), deterministic=True)
+    connection.create_function("phone_country", 1, _or_null(phone_country), deterministic=True)
+
+
+def _said(value: str | bytes) -> str:
+    return _TEXT(value) if isinstance(value, bytes) else value
+
+
+def _or_null(compute: Callable[..., str | int | None]) -> Callable[..., str | int | None]:
+    def judged(*arguments: object) -> str | int | None:
+        try:
+            return compute(*arguments)
+        except Exception:  # noqa: BLE001 - whatever a value of another kind raises
+            return None
+
+    return judged
 
 
 def _migrations() -> list[Path]:

@@ -116,7 +116,7 @@ def _link(
     linked = connection.execute(
         f"INSERT INTO suppressions (channel, hash, reason, at, source, contact_id) "
         f"SELECT s.channel, s.hash, s.reason, s.at, s.source, c.id FROM contacts c "
-        f"CROSS JOIN suppressions s ON s.channel = ?1 AND s.hash = address_hash(?1, c.{column}) AND s.contact_id = 0 "
+        f"CROSS JOIN suppressions s ON s.channel = ?1 AND s.hash = address_hash(?1, CAST(c.{column} AS BLOB)) AND s.contact_id = 0 "
         f"WHERE c.id IN (SELECT value FROM json_each(?2)) AND c.{column} IS NOT NULL "
         "ON CONFLICT (channel, hash, contact_id) DO NOTHING RETURNING contact_id",
         (channel, json.dumps(contact_ids)),
@@ -130,7 +130,7 @@ def _unlink_stale(connection: sqlite3.Connection, contact_ids: Sequence[int], no
     for channel, column in ADDRESS_FIELDS.items():
         gone = connection.execute(
             f"DELETE FROM suppressions WHERE contact_id IN (SELECT value FROM json_each(?2)) AND channel = ?1 AND contact_id <> 0 "
-            f"AND hash IS NOT (SELECT address_hash(?1, c.{column}) FROM contacts c WHERE c.id = suppressions.contact_id) "
+            f"AND hash IS NOT (SELECT address_hash(?1, CAST(c.{column} AS BLOB)) FROM contacts c WHERE c.id = suppressions.contact_id) "
             "RETURNING contact_id",
             (channel, json.dumps(contact_ids)),
         ).fetchall()

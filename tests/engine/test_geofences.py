@@ -101,6 +101,21 @@ def test_inside_by_the_last_position():
     )
 
 
+@pytest.mark.parametrize("lat", [r"CAST(x'22ff22' AS TEXT)", "'\"48.85\"'", "'{}'", "'null'"])
+def test_a_position_that_another_program_wrote_stops_nobody(lat):
+    """Text that is no UTF-8 fails a function of ours before it is asked."""
+    world = World(FENCES, ARRIVED, "segments:\n  near: {match: {inside: paris-store}}\n")
+    for key in ("ana", "bea"):
+        world.contact(key)
+        report(world, key, at("1m"), INSIDE)
+    world.connection.execute(
+        f"UPDATE events SET props = '{{\"lon\": 2.3, \"lat\": ' || {lat} || '}}' WHERE contact_id = ?",
+        (world.id_of("ana"),),
+    )
+    world.tick(at("2m"))
+    assert world.entered("arrived") == [("bea", 1)]
+
+
 def test_a_scenario_moves():
     scenario = """
 test: at the door

@@ -26,7 +26,11 @@ def sql(leaf: InsideLeaf, frame: Frame, *, negated: bool) -> str:
 
 def within(geofence: str, alias: str, scope: Scope) -> str:
     """SQL of whether the position of an event lies in a geofence: 1, 0, or NULL where it has none."""
-    return f"geofenced({literal(scope.geofences[geofence])}, {alias}.props ->> 'lat', {alias}.props ->> 'lon')"
+    # No text, which may be no UTF-8 and would fail the statement before the function sees it.
+    lat, lon = (
+        f"iif(typeof({alias}.props ->> '{name}') = 'text', NULL, {alias}.props ->> '{name}')" for name in ("lat", "lon")
+    )
+    return f"geofenced({literal(scope.geofences[geofence])}, {lat}, {lon})"
 
 
 def probes(leaf: InsideLeaf, frame: Frame) -> Iterator[Probe]:
