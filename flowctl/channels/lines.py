@@ -231,7 +231,7 @@ class Lines:
         went = False
         for key, _ in ready:
             went = (self._stir(key.data) if key.data is not None else self._take_connected()) or went
-        if not ready and timeout_s > 0:
+        if not ready:
             went = self._take_late()
         return went
 
