@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NOW = 1_772_445_600_000  # 2026-03-02T10:00Z
 MESSAGES, FEW = 10_000, 1_000
 SESSIONS = 10  # of smtp-source
-CONNECTIONS = 32  # ours: each commit before the point of no return serves all of them
+CONNECTIONS = 64  # ours: each commit before the point of no return serves all of them
 BUILDS = 100  # mails in a row
 ONE_GOAL, TWO_GOAL, SIGNED_GOAL, BUILD_GOAL, MEMORY_GOAL = 0.30, 0.45, 0.20, 2.0, 1.15
 POSTFIX = ("smtp-sink", "smtp-source")
