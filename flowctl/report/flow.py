@@ -91,7 +91,7 @@ def _ways(
         case "branch":
             then = _at(connection, version_id, pc, f"kind = {_BRANCH} AND detail ->> 'way' = 'then'")
             return [(targets["then"], then), (targets["else"], left - then)]
-        case "wait_for":
+        case "wait_for" | "task":
             return [
                 (targets["then"], _at(connection, version_id, pc, f"kind = {_WOKEN}")),
                 (targets["timeout"], _at(connection, version_id, pc, f"kind = {_TIMED_OUT}")),

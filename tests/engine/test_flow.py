@@ -252,6 +252,22 @@ def test_consent_given_by_a_step_lets_the_next_send_go_and_withdrawing_stops_it(
     assert world.states() == [("completed", None)]
 
 
+def test_the_source_of_a_consent_may_name_what_started_the_journey():
+    """What is kept as evidence is what was said, not the template that says it; a contact's own braces stay text."""
+    steps = "- consent: {grant: email, source: 'cart {{ trigger.cart_id }}'}\n- consent: {withdraw: sms}"
+    world = World(workflow("w", triggers="[{event: cart_updated}]", steps=steps))
+    for key, cart in (("ana", "c1"), ("bob", "{{ 7 * 7 }}")):
+        world.contact(key, consent=(), email=f"{key}@example.com")
+        world.event(key, "cart_updated", at("1m"), cart_id=cart)
+    world.ticks("5m")
+    rows = world.connection.execute(
+        "SELECT c.key, s.source FROM consents s JOIN contacts c ON c.id = s.contact_id ORDER BY 1, 2"
+    )
+    assert rows.fetchall() == [
+        ("ana", "cart c1"), ("ana", "workflow file0.yaml:5"), ("bob", "cart {{ 7 * 7 }}"), ("bob", "workflow file0.yaml:5"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("due", ["9999-12-31", "0000-01-01"])
 def test_wait_until_a_date_that_no_calendar_reaches_is_missing_and_stops_nobody(due):
     steps = "- wait_until: {from: contact.due_date, plus: 10d, on_missing: [{exit: missing}], on_past: [{exit: past}]}\n- exit: done"

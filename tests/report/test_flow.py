@@ -4,6 +4,8 @@ from flowctl.engine.apply import apply
 from flowctl.project.load import load
 from flowctl.report.audit import audit
 from flowctl.report.funnel import funnel
+from flowctl.store import tasks
+from flowctl.store.database import transaction
 from tests.shop import DAY, HOUR, NOW, Shop
 
 COMPLEX = """\
@@ -63,3 +65,34 @@ def test_people_are_conserved(tmp_path):
     assert {each.step: each.reached for each in done.steps}["last"] == 35
     assert (done.active, done.completed + done.goal) == (0, 40)
     shop.store.close()
+
+
+def test_a_task_parts_those_for_whom_somebody_acted_from_those_for_whom_nobody_did(tmp_path):
+    shop = Shop(tmp_path / "shop", people=2)
+    settings = shop.root / "flowctl.yaml"
+    settings.write_text(
+        settings.read_text(encoding="utf-8") + "teams: {crm: {email: crm@example.com}}\n", encoding="utf-8"
+    )
+    text = COMPLEX[: COMPLEX.index("goal:")] + CALLS
+    (shop.root / "complex.yaml").write_text(text, encoding="utf-8")
+    for name in ("thanks.yaml", "big.yaml"):
+        (shop.root / name).unlink()
+    apply(shop.store, load(shop.root), commit="complex", now=NOW)
+    for person in shop.people:
+        shop.happens("bought", person, NOW + 1, "{}")
+    shop.ticks(NOW + HOUR, step=HOUR)
+    with transaction(shop.store.connection):
+        tasks.done(shop.store.connection, 1, "called", now=NOW + HOUR)
+    shop.ticks(NOW + 3 * DAY, step=12 * HOUR)
+    reached = {each.step: each.reached for each in funnel(shop.store, "complex").steps}
+    assert (reached["call"], reached["thanked"], reached["given_up"]) == (2, 1, 1)
+
+
+CALLS = """\
+triggers: [{event: bought}]
+steps:
+  - id: call
+    task: {team: crm, title: Call, timeout: 2d, outcomes: [called]}
+    then: [{id: thanked, add: {orders: 1}}]
+    on_timeout: [{id: given_up, add: {orders: 2}}]
+"""
