@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.language.offsets import place_at, span
 from flowctl.language.source import Mapping, Scalar, Sequence
-from flowctl.language.steps import CreateStep, FetchStep, NotifyStep, SetStep, StartStep, TaskStep
+from flowctl.language.steps import ConsentStep, CreateStep, FetchStep, NotifyStep, SetStep, StartStep, TaskStep
 from flowctl.project.load import body_path
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
 
 PARTS = frozenset({"subject", "preheader", "title", "text", "url", "image", "parameters"})
-_WITH_TEXTS = frozenset({"set", "notify", "create", "task", "fetch", "start"})  # steps
+_WITH_TEXTS = frozenset({"consent", "set", "notify", "create", "task", "fetch", "start"})  # steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,8 @@ def step_texts(step: Step, project: Project) -> Iterator[Text]:
             holder, keys = step.task, ["title"]
         case FetchStep():
             holder, keys = step.fetch, ["path"]
+        case ConsentStep():
+            holder, keys = step.consent, ["source"]
         case StartStep():
             holder, keys = step.start, ["with"]
         case _:
