@@ -326,7 +326,8 @@ class Faults:
                 label=label,
             )
         if types:
-            expected = listed([*types, *choices])
+            shown = [name for name in types if name != "a whole number" or "a number" not in types]
+            expected = listed([*shown, *choices])
             return invalid(
                 place, f"{name} must be {expected}; found {found(value)}", help_=self._type_help(types, node, key)
             )

@@ -471,11 +471,11 @@ class _Builder:
                 "YML007",
                 node.place,
                 "a template must stand between quotes",
-                help_='write "{{ … }}" with quotes: YAML takes a bare { for a mapping',
+                help_='write "{{ … }}" with quotes: YAML takes a bare { for the begin of `{key: value}`',
             )
         else:
             problem = _problem(
-                "YML007", node.place, "a key must be text; found a list or a mapping", help_="quote it if it is text"
+                "YML007", node.place, "a key must be text; found `[…]` or `{…}`", help_="quote it if it is text"
             )
         self.problems.append(problem)
         frame.drop = True

@@ -202,7 +202,7 @@ class Checks(ResourceChecking):
         if scope.workflow is None or scope.context == "segment":
             yield invalid(
                 model.place_of_key("trigger"),
-                "nothing started a segment: `trigger` is known inside workflows only",
+                "a segment has no `trigger`: only a workflow is started by something",
                 help_="ask for an `event:` or a `field:`",
             )
         elif scope.trigger is not None:
