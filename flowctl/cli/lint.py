@@ -63,9 +63,7 @@ def command(
     ctx: typer.Context,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PATHS]...", help="Show only what is found in these files and folders.", show_default=False
-        ),
+        typer.Argument(metavar="PATHS", help="Show only what is found in these files and folders.", show_default=False),
     ] = None,
     style: Annotated[Format, typer.Option("--format", help="How to show the findings.")] = "full",
     select: Annotated[
@@ -111,7 +109,10 @@ def command(
     ] = False,
     store: Annotated[
         bool,
-        typer.Option("--store", help="Look into the store too: who is in several workflows, which old versions drain."),
+        typer.Option(
+            "--store",
+            help="Look into the store too: who is in several workflows, which old versions drain, whose step is gone.",
+        ),
     ] = False,
     state: Annotated[
         str,
