@@ -7,6 +7,7 @@ import smtplib
 import socket
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from flowctl.channels.address import NotAnAddress, wire_address
@@ -111,6 +112,7 @@ class SmtpConnection:
         self._pace = pace
         self.wire: Wire | None = None
         self._parting = False
+        self._hear = Talk(b"", settings.timeout_s)
 
     def __repr__(self) -> str:
         return f"SmtpConnection({self._settings!r})"
@@ -276,7 +278,7 @@ class SmtpConnection:
                 reply: Reply = yield wish
             except (OSError, UnicodeError) as error:
                 raise self._broken(error, phase) from None
-            wish = Talk(b"", self._settings.timeout_s)
+            wish = self._hear
             if not OK_FROM <= reply.code <= OK_TO:
                 yield from self._hear_out(len(phases) - nth)
                 yield from self._taken(reply, phase)
@@ -286,7 +288,7 @@ class SmtpConnection:
         """What follows a refusal says nothing, and may not come; a server that awaits a text all the same is hung up on."""
         with contextlib.suppress(OSError):
             for _ in range(replies):
-                reply: Reply = yield Talk(b"", self._settings.timeout_s)
+                reply: Reply = yield self._hear
                 if reply.code == GO_AHEAD:
                     self._drop()
                     return
@@ -422,7 +424,7 @@ class SmtpConnection:
         return Talk(f"{command}\r\n".encode(), self._settings.timeout_s)
 
     def _reply(self, code: int, text: bytes) -> Reply:
-        return Reply(code, one_line(text.decode("utf-8", "replace"), self._settings.password))
+        return _reply(code, text, self._settings.password)
 
     def _said(self, error: Exception) -> str:
         """An error of the line in words, without secrets."""
@@ -458,6 +460,12 @@ class SmtpConnection:
         wire, self.wire = self.wire, None
         if wire is not None:
             wire.close()
+
+
+@lru_cache(maxsize=256)
+def _reply(code: int, text: bytes, password: str | None) -> Reply:
+    """Most replies are the same for every letter."""
+    return Reply(code, one_line(text.decode("utf-8", "replace"), password))
 
 
 def _wired(letter: Letter) -> _Mail:

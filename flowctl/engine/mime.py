@@ -32,8 +32,6 @@ ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 # Above this share of bytes beyond ASCII, base64 (4 for 3) is shorter than quoted-printable (3 for 1).
 _BASE64_FROM = 1 / 6
-_LINE_CHARS_MAX = 76  # RFC 2045 §6.7
-_SHORT_CHARS = 200  # what is shorter is a value, or not worth remembering
 _SPACES = re.compile(r"\s+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
@@ -163,69 +161,17 @@ def _date(at_s: int) -> str:
 def body(parts: Sequence[str]) -> tuple[bytes, Encoding]:
     """A body as it stands in a mail, from the pieces that a template makes: UTF-8, CRLF, one line end behind; and its encoding.
 
-    That is what makes it shorter, and legible where the text is Western. Whole lines of a piece are quoted once for all
-    letters: most of a message is the same for everybody.
+    That is what makes it shorter, and legible where the text is Western.
 
     Raises:
         UnicodeEncodeError: it holds half a surrogate pair.
     """
-    if len(parts) == 1:
-        return _whole_body(parts[0])
-    made: list[bytes] = []
-    line: list[str] = []
-    size, beyond = 0, 0
-    for part in (*parts, "" if parts and parts[-1].endswith("\n") else "\n"):
-        if len(part) < _SHORT_CHARS and "\n" not in part:
-            line.append(part)
-            continue
-        piece = _piece(part)
-        line.append(piece.first)
-        if piece.ends:
-            text = "".join(line)  # not `+`: a value that was escaped would escape the rest
-            data = text.encode()
-            size, beyond = size + len(text) + piece.size, beyond + len(data) - len(text) + piece.beyond
-            made += (_quoted(text, data), piece.middle)
-            line = [piece.last]
-    if beyond > size * _BASE64_FROM or "\r" in "".join(parts):
-        return _whole_body("".join(parts))
-    return b"".join(made), "quoted-printable"
-
-
-def _quoted(line: str, data: bytes) -> bytes:
-    """One line; most need no quoting, and seeing that is quicker than quoting."""
-    if line.isascii() and line.isprintable() and len(line) < _LINE_CHARS_MAX and "=" not in line and line[-1:] != " ":
-        return data + b"\r\n"
-    return binascii.b2a_qp(data + b"\r\n", istext=True)
-
-
-def _whole_body(text: str) -> tuple[bytes, Encoding]:
+    text = "".join(parts)
     data = _body_bytes(text)
     # CRLF is one byte more a line than the text has, and none that base64 would save.
     if len(data) - data.count(b"\n") - len(text) > len(text) * _BASE64_FROM:
         return base64.encodebytes(data).replace(b"\n", b"\r\n"), "base64"
     return b"".join(map(_quoted_line, data.splitlines(keepends=True))), "quoted-printable"
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of a body: the end of a line begun before, whole lines in UTF-8 and quoted, the begin of a line."""
-
-    first: str
-    middle: bytes
-    last: str
-    ends: bool  # whether a line ends in it; else it is all in `first`
-    size: int  # characters in `middle`
-    beyond: int  # bytes that UTF-8 takes for them beyond one a character
-
-
-@functools.lru_cache(maxsize=512)
-def _piece(text: str) -> _Piece:
-    first, newline, rest = text.partition("\n")
-    middle, inner, last = rest.rpartition("\n")
-    whole = middle + inner
-    data = whole.encode()
-    quoted = binascii.b2a_qp(data.replace(b"\n", b"\r\n"), istext=True)
-    return _Piece(first, quoted, last, ends=bool(newline), size=len(whole), beyond=len(data) - len(whole))
 
 
 def _body_bytes(text: str) -> bytes:
