@@ -32,7 +32,7 @@ _WITHIN = ("text", "title")  # of which a part may be expected
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Thing:
-    """A task or a notice: `name` is what a bare word expects, `said` what a mapping does. `at` is UTC ms."""
+    """A task or a notice: `name` (of a task also its step) is what a bare word expects, `said` what a mapping does. `at` is UTC ms."""
 
     name: str
     at: int
@@ -92,7 +92,7 @@ class Office:
 
     def _is(self, thing: _Thing, want: Any) -> bool:
         if not isinstance(want, dict):
-            return bool(thing.name == want)
+            return want in (thing.name, thing.said.get("step"))
         asked = dict(want)
         at = asked.pop("at", None)
         if at is not None and self._at(str(at)) // _MINUTE_MS != thing.at // _MINUTE_MS:

@@ -54,7 +54,7 @@ timeline: [{CART}, {{at: +5h, task: called}}]
 expect:
   - until: +1h
     records: {{opportunity: 1}}
-    tasks: [Call Ana]
+    tasks: [call]  # the step; its title does as well
     notifies: [sales]
   - until: +6h
     records: {{opportunity: [{{key: c1, title: Cart of Ana}}], ticket: 0}}
