@@ -14,6 +14,7 @@ from flowctl.engine import mime
 from flowctl.engine.only_to import outside
 from flowctl.engine.runtime import ALERT
 from flowctl.failure import Failure
+from flowctl.store import breakers
 from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
@@ -91,27 +92,43 @@ def _send_by(
     clock: Callable[[], int],
     done: Noticed,
 ) -> None:
-    """The notices of one way, until it refuses: by e-mail, or to the alert of a team."""
+    """The notices of one way, until it refuses: by e-mail, or to the alert of a team. The e-mail provider's breaker is the messages' own."""
+    connection = store.connection
+    breaker = next((each for each in breakers.breakers(connection) if each.channel == way), None)
+    if breaker is not None and breaker.until_at > clock():
+        done.refusals[way] = breaker.reply
+        _postpone(connection, notices, breaker.until_at)
+        return
     try:
         line = _channel(way, runtime, channels).open()
     except (Failure, KeyError) as failure:
         done.refusals[way] = str(failure)
-        with transaction(store.connection):
-            store.connection.executemany(
-                f"UPDATE notices SET ready_at = ? WHERE id = ? AND state = {READY}",
-                [(clock() + BACKOFF_MS, notice.id) for notice in notices],
-            )
+        _postpone(connection, notices, clock() + BACKOFF_MS)
         return
     try:
-        for notice in notices:
+        for nth, notice in enumerate(notices):
             receipt = _send(store, runtime, line, notice, clock, getattr(channels, "signers", None))
             if receipt is not None and receipt.opens_breaker:
                 done.refusals[way] = receipt.reply
+                wait_ms = int((receipt.retry_after_s or 0) * 1000)
+                until = breakers.refused(connection, way, receipt.reply, wait_ms=wait_ms, now=clock())
+                _postpone(connection, notices[nth:], until)
                 break
+            if breaker is not None and receipt is not None and receipt.outcome != "in_doubt":
+                breakers.taken(connection, way)
+                breaker = None
             done.sent += receipt is not None and receipt.outcome == "sent"
             done.failed += receipt is None or receipt.outcome == "failed"
     finally:
         line.close()
+
+
+def _postpone(connection: sqlite3.Connection, notices: list[_Notice], until: int) -> None:
+    with transaction(connection):
+        connection.executemany(
+            f"UPDATE notices SET ready_at = ? WHERE id = ? AND state = {READY}",
+            [(until, notice.id) for notice in notices],
+        )
 
 
 def _channel(way: str, runtime: Runtime, channels: Callable[[str], Channel]) -> Channel:

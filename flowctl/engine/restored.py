@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Resend = Literal["none", "transactional", "all"]
 REASON = "restored"
+_MAY_HAVE_LEFT = "may have left after the copy of the store was made"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,11 +89,12 @@ def doubt(connection: sqlite3.Connection, now: int) -> int:
     marketing = _until(connection, "('none', 'transactional')")
     transactional = _until(connection, "('none')")
     either = max(marketing, transactional)
+    alerts = _doubt_alerts(connection, transactional, now) if transactional else 0
     if (
         not either
         or connection.execute("SELECT 1 FROM outbox WHERE ready_at <= ? LIMIT 1", (either,)).fetchone() is None
     ):
-        return 0
+        return alerts
     with transaction(connection):
         connection.execute("CREATE TEMP TABLE IF NOT EXISTS restored (id INTEGER PRIMARY KEY)")
         connection.execute("DELETE FROM restored")
@@ -101,7 +103,19 @@ def doubt(connection: sqlite3.Connection, now: int) -> int:
             (either, marketing, transactional),
         ).rowcount
         _settle(connection, now)
-    return found
+    return found + alerts
+
+
+def _doubt_alerts(connection: sqlite3.Connection, until: int, now: int) -> int:
+    """Alerts to the own people are as little to leave twice as what is transactional."""
+    due = "SELECT 1 FROM notices WHERE ready_at <= ? LIMIT 1"
+    if connection.execute(due, (until,)).fetchone() is None:
+        return 0
+    with transaction(connection):
+        return connection.execute(
+            "UPDATE notices SET state = 4, ready_at = NULL, settled_at = ?, reply = ? WHERE ready_at <= ?",
+            (now, _MAY_HAVE_LEFT, until),
+        ).rowcount
 
 
 def _until(connection: sqlite3.Connection, resends: str) -> int:
@@ -113,9 +127,9 @@ def _settle(connection: sqlite3.Connection, now: int) -> None:
     """In doubt counts as left, at the time at which it was to leave."""
     connection.execute(
         f"UPDATE outbox SET state = {IN_DOUBT}, counted_at = ready_at, settled_at = :now, doubts = doubts + 1, reason = :reason, "
-        "reply = 'may have left after the copy of the store was made', ready_at = NULL, "
+        "reply = :reply, ready_at = NULL, "
         "key = coalesce(key, message_key(enrollment_id, pc, visit, channel, CAST(recipient AS BLOB))) WHERE id IN (SELECT id FROM restored)",
-        {"now": now, "reason": REASON},
+        {"now": now, "reason": REASON, "reply": _MAY_HAVE_LEFT},
     )
     connection.execute(
         "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) "

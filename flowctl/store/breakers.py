@@ -69,4 +69,9 @@ def retry_now(connection: sqlite3.Connection, channel: str, *, now: int) -> tupl
             "AND channel = (SELECT id FROM names WHERE kind = 'channel' AND name = ?2)",
             (now, channel),
         ).rowcount
+        # Alerts wait for the same provider: by e-mail, or the one that their recipient names.
+        waiting += connection.execute(
+            "UPDATE notices SET ready_at = ?1 WHERE ready_at > ?1 AND CASE WHEN recipient GLOB 'alert:*' THEN recipient ELSE 'email' END = ?2",
+            (now, channel),
+        ).rowcount
     return was_open > 0, waiting

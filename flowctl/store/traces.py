@@ -14,7 +14,7 @@ OF_THE_STORE = frozenset(
     [
         "store", "zones", "contact_fields", "event_types", "segments", "cursors", "releases", "workflow_versions",
         "workflow_states", "names", "journal_kinds", "rotations", "release_orders", "attachments", "sqlite_sequence",
-        "coupons_spent", "sending_days", "breakers", "adoptions",
+        "coupons_spent", "sending_days", "breakers", "adoptions", "version_origins",
     ]
 )  # fmt: skip
 

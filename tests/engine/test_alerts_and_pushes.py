@@ -16,6 +16,12 @@ from tests.servers.hooks import Crm, Hook, Slack, Teams
 NASTY = '<!channel> [win](http://evil.example) & "Ana"'
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The project's: mail of a maildir channel goes there."""
+    monkeypatch.chdir(tmp_path)
+
+
 def real_tick(world, offset, **more):
     world.now = at(offset)
     report = tick(world.store, now=at(offset), base=Path(), **more)

@@ -7,8 +7,10 @@ import pytest
 
 from flowctl.channels.channel import Receipt
 from flowctl.channels.recording import RecordingChannel
+from flowctl.engine.by_hand import retry_channel
 from flowctl.failure import Failure, UsageFailure
 from flowctl.store.audiences import audiences, hashed_members
+from flowctl.store.breakers import breakers
 from flowctl.store.tasks import done, tasks
 from tests.engine.world import SETTINGS, World, at, refusals, workflow
 
@@ -131,6 +133,26 @@ def test_a_notice_is_retried_and_one_in_doubt_is_not():
     world.ticks("1m", "1h")
     assert len(letters(world)) == 1
     assert world.connection.execute("SELECT state FROM notices").fetchall() == [(4,)]
+
+
+def test_alerts_feed_the_breaker_of_their_provider_and_ask_it():
+    closing = Receipt(outcome="retry", reply="421 4.7.0 too much", phase="mail", scope="provider")
+    world = world_of("- notify: {team: sales}\n  text: Hello", "a b c", channel=RecordingChannel([closing, closing]))
+    world.tick(at("1m"))
+    assert [(each.channel, each.until_at, each.refusals) for each in breakers(world.connection)] == [
+        ("email", at("6m"), 1)
+    ]
+    world.ticks("2m", "5m")
+    assert len(world.channel.asked) == 1  # one alert, not three, and nothing while it rests
+    world.tick(at("6m"))
+    assert [(each.until_at, each.refusals) for each in breakers(world.connection)] == [(at("16m"), 2)]
+    assert world.connection.execute("SELECT DISTINCT state, attempts, ready_at FROM notices").fetchall() == [
+        (0, 0, at("16m"))
+    ]
+    assert retry_channel(world.connection, "email", now=at("7m")) == 3
+    world.tick(at("7m"))
+    assert len(letters(world)) == 3
+    assert breakers(world.connection) == []
 
 
 def test_what_a_dead_process_was_transmitting_is_not_sent_again():

@@ -16,7 +16,7 @@ from flowctl.store import sending
 from flowctl.store.backup import backup
 from flowctl.store.database import open_store
 from flowctl.store.sending import NotTheNewest, SendingRecord
-from tests.engine.world import World, at, project, workflow
+from tests.engine.world import SETTINGS, World, at, project, workflow
 
 JOURNEY = (
     workflow(
@@ -226,6 +226,34 @@ def test_nothing_leaves_where_the_record_cannot_be_written(tmp_path, monkeypatch
     world.ticks("10m", "20m")
     # The batch was past its commit: for all that is known it may have left.
     assert world.outbox()[0][2] == "in_doubt"
+
+
+TEAM = SETTINGS + "teams: {sales: {members: [lea], email: sales@example.com}}\n"
+
+
+@pytest.mark.parametrize(("resend", "alerts"), [("none", 0), ("transactional", 2)])
+def test_alerts_that_may_have_left_are_in_doubt_too(resend, alerts, tmp_path):
+    """One waited in the copy, one step was due after it was made."""
+    flow = workflow("w", steps="- send: hello\n  via: email\n- wait: 2h\n- notify: {team: sales}\n  text: Hello")
+    world = World(flow, path=tmp_path / "s.db", settings=TEAM, channel=Threaded())
+    for key, when, tick_at in (("ana", "1m", "2m"), ("bob", "10m", "20m")):
+        world.contact(key)
+        world.event(key, "signup", at(when))
+        world.tick(at(tick_at))
+    world.tick(at("2h5m"))
+    world.connection.execute("UPDATE notices SET state = 0, ready_at = at, settled_at = NULL")
+    assert world.connection.execute("SELECT count(*) FROM notices").fetchone() == (1,)
+    backup(world.store, tmp_path / "copy.db")
+    world.ticks("2h6m", "2h25m")
+    world.store.close()
+    world = restore(tmp_path)
+    (tmp_path / "s.db.sent").unlink(missing_ok=True)
+    adopt(world.store, resend=resend, until=at("3h"), now=at("4h"))
+    world.ticks("4h", "5h")
+    assert sum(letter.key.startswith("notice") for letter in world.channel.transmitted) == alerts
+    states = world.connection.execute("SELECT state FROM notices").fetchall()
+    assert states == [(2 if alerts else 4,)] * 2
+    assert world.tick(at("6h")).notified == 0
 
 
 def tick_of(world):
