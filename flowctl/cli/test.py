@@ -64,6 +64,8 @@ def command(
             try:
                 _run(said, pattern, coverage=coverage, junit=junit, as_json=as_json)
             except (ProblemsFound, UsageFailure) as fault:
+                for problem in fault.problems if isinstance(fault, ProblemsFound) else ():
+                    said.say(render.concise(problem))
                 said.say(f"error: {fault.message}\nhelp: {fault.help}")
         time.sleep(WATCH_S)
 

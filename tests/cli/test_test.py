@@ -180,3 +180,20 @@ expect: [{{until: +2h, fields: {{points: 7}}}}]
     assert run([told, score])[0] == 0
     status, out, _ = run([told.replace("message: hello", "message: bye"), score])
     assert (status, "message bye was sent before it is clicked" in out) == (1, True)
+
+
+def test_watching_tells_what_is_wrong_with_the_files_and_goes_on(run, monkeypatch, tmp_path, capsys):
+    looks = iter(["{unknown: 1}", f"test: one\n{HEAD}expect: [{{until: +1d, sends: []}}]\n"])
+
+    def sleep(_):
+        text = next(looks, None)
+        if text is None:
+            raise KeyboardInterrupt
+        (tmp_path / "test0.yaml").write_text(text)
+
+    monkeypatch.setattr("flowctl.cli.test.time.sleep", sleep)
+    status, _, err = run(f"test: one\n{HEAD}expect: [{{until: +1d, sends: [bye]}}]\n", "--watch")
+    assert status == 130
+    assert "0 passed, 1 failed" in err
+    assert "test0.yaml:1:2: error" in err
+    assert "1 passed, 0 failed" in err
