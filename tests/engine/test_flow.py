@@ -266,6 +266,10 @@ def test_the_source_of_a_consent_may_name_what_started_the_journey():
     assert rows.fetchall() == [
         ("ana", "cart c1"), ("ana", "workflow file0.yaml:5"), ("bob", "cart {{ 7 * 7 }}"), ("bob", "workflow file0.yaml:5"),
     ]  # fmt: skip
+    assert [said for kind, said in world.journal("ana") if kind == "set"] == [
+        {"field": "consent.email", "new": "granted"},
+        {"field": "consent.sms", "new": "withdrawn"},
+    ]
 
 
 @pytest.mark.parametrize("due", ["9999-12-31", "0000-01-01"])

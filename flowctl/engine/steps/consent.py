@@ -52,6 +52,6 @@ def run(batch: Batch, version: Version, pc: int, said: dict[str, Any]) -> None:
         "set",
         "json_object('field', 'consent.' || :channel, 'new', :granted)",
         channel=said["channel"],
-        granted=int(said["granted"]),
+        granted="granted" if said["granted"] else "withdrawn",
     )
     batch.move(version, pc, said["targets"]["next"])
