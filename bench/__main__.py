@@ -7,6 +7,7 @@ What was measured goes to standard error.
 from __future__ import annotations
 
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,14 @@ def main(arguments: list[str]) -> int:
         return 2
     met = True
     for name in wanted or known:
+        begin = time.perf_counter()
         ratios: list[Ratio] = import_module(f"bench.{name}").run(quick=quick)
         for ratio in ratios:
             print(ratio.line() + ("" if ratio.met else "  FALLS SHORT"), flush=True)
             if ratio.detail:
                 print(f"    {ratio.detail}", file=sys.stderr, flush=True)
             met = met and ratio.met
+        print(f"    ({name} took {time.perf_counter() - begin:.0f} s)", file=sys.stderr, flush=True)
     return 0 if met else 1
 
 

@@ -1,4 +1,7 @@
-"""Advancing due enrollments past a wait, a branch and a send, against the bare statements that write the same rows."""
+"""Advancing due enrollments past a wait, a branch and a send, against the bare statements that write the same rows.
+
+Measured is the processor time of either side, commits included: both wait for the same disk.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import resource
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +26,7 @@ from flowctl.store.database import PRAGMAS, open_store
 SPEED, MEMORY = "advance-speed", "advance-memory-mib"
 SPEED_GOAL, MEMORY_GOAL_MIB = 0.4, 250.0
 BATCH_ROWS = 20_000
-TURNS = 2
+TURNS = 3
 WAIT_MS = 3 * 86_400_000  # expire_after of the messages
 
 # What engine.md demands of a step that judges and sends, written down by hand: the outbox row, a journal row for the branch and one
@@ -50,20 +54,20 @@ BARE = (
 
 def run(*, quick: bool = False) -> list[Ratio]:
     """Speed of the engine over that of the bare statements, and its peak memory; each side in processes of its own, in turns."""
-    rows = 100_000 if quick else 1_000_000
+    rows = 60_000 if quick else 300_000
     with tempfile.TemporaryDirectory(prefix="flowctl-bench-") as folder:
         whole = build(Path(folder) / "store", contacts=rows, events=rows * 2, enrollments=rows)
         said = _in_turns(whole)
-    best = {side: min(turn["seconds"] for turn in turns) for side, turns in said.items()}
-    rates = {side: f"{rows / seconds:,.0f}/s" for side, seconds in best.items()}
+    typical_s = {side: statistics.median(turn["seconds"] for turn in turns) for side, turns in said.items()}
+    rates = {side: f"{rows / seconds:,.0f}/s" for side, seconds in typical_s.items()}
     peak_mib = max(turn["peak_mib"] for turn in said["engine"])
     return [
         Ratio(
             name=SPEED,
-            value=best["bare"] / best["engine"],
+            value=typical_s["bare"] / typical_s["engine"],
             goal=SPEED_GOAL,
             at_least=True,
-            detail=f"engine {rates['engine']}, bare {rates['bare']}",
+            detail=f"{rows:,} past a wait, a branch and a send: engine {rates['engine']} of processor time, bare {rates['bare']}",
         ),
         Ratio(name=MEMORY, value=peak_mib, goal=MEMORY_GOAL_MIB, detail=f"peak of the process that advanced {rows:,}"),
     ]
@@ -98,10 +102,10 @@ def _engine(path: Path) -> float:
     store = open_store(path, create=False)
     runtime = load(store.connection)
     assert runtime is not None
-    begin = time.perf_counter()
+    begin = time.process_time()
     refresh_zones(store.connection, NOW)
     done = advance(store.connection, runtime, NOW)
-    elapsed_s = time.perf_counter() - begin
+    elapsed_s = time.process_time() - begin
     assert done.failed == 0
     assert done.sends == done.rows, done
     _check(store.connection)
@@ -116,7 +120,7 @@ def _bare(path: Path) -> float:
     said = {
         "now": NOW, "branch": KIND["branch"], "send": KIND["send"], "channel": names["email"], "message": names["reminder"], "expire": WAIT_MS,
     }  # fmt: skip
-    begin = time.perf_counter()
+    begin = time.process_time()
     connection.execute("CREATE TEMP TABLE due (place INTEGER PRIMARY KEY, eid INTEGER NOT NULL)")
     connection.execute(DUE, said)
     (last,) = connection.execute("SELECT max(place) FROM due").fetchone()
@@ -125,7 +129,7 @@ def _bare(path: Path) -> float:
         for statement in BARE:
             connection.execute(statement, {**said, "start": start, "stop": start + BATCH_ROWS})
         connection.execute("COMMIT")
-    elapsed_s = time.perf_counter() - begin
+    elapsed_s = time.process_time() - begin
     _check(connection)
     return elapsed_s
 

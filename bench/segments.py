@@ -1,8 +1,12 @@
-"""Judging everybody for new segments, as `apply` does, against set algebra by hand that writes the same members and transitions."""
+"""Judging everybody for new segments, as `apply` does, against set algebra by hand that writes the same members and transitions.
+
+Measured is processor time: both sides wait for the same disk.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import statistics
 import time
 from typing import TYPE_CHECKING
 
@@ -21,33 +25,35 @@ CONTACTS, EVENTS_EACH = 1_000_000, 5  # the store of `ticks`, which is built onc
 _TYPE = "(SELECT id FROM event_types WHERE name = '{0}')"
 _PURCHASE, _VISIT = _TYPE.format("purchase"), _TYPE.format("visit")
 _OF = "SELECT contact_id FROM segment_members WHERE segment_id = (SELECT id FROM segments WHERE name = '{0}')"
-# The segments of bench/stores.py as one would write them for all at once.
+# The segments of bench/stores.py as one would write them for all at once, each in the fastest of the forms tried: in the order of contacts,
+# by the index that has all that is asked. By type and time first, then EXCEPT, takes ten times as long for `gone-quiet`.
+_EVENTS = "events INDEXED BY events_contact"
 BY_HAND = {
     "engaged": "SELECT id FROM contacts WHERE engagement >= 50",
-    "buyers": f"SELECT contact_id FROM events WHERE type = {_PURCHASE} AND at > {NOW - 30 * DAY_MS} AND at <= {NOW}",
+    "buyers": f"SELECT DISTINCT contact_id FROM {_EVENTS} WHERE type = {_PURCHASE} AND at > {NOW - 30 * DAY_MS} AND at <= {NOW}",
     "big-spenders": (
-        f"SELECT contact_id FROM events WHERE type = {_PURCHASE} AND at > {NOW - 90 * DAY_MS} AND at <= {NOW} "
+        f"SELECT contact_id FROM {_EVENTS} WHERE type = {_PURCHASE} AND at > {NOW - 90 * DAY_MS} AND at <= {NOW} "
         "GROUP BY contact_id HAVING total(props ->> 'amount') >= 500"
     ),
     "gone-quiet": (
-        f"SELECT contact_id FROM events WHERE type = {_VISIT} AND at <= {NOW} "
-        f"EXCEPT SELECT contact_id FROM events WHERE type = {_VISIT} AND at > {NOW - 200 * DAY_MS} AND at <= {NOW}"
+        f"SELECT contact_id FROM {_EVENTS} WHERE type = {_VISIT} AND at <= {NOW} "
+        f"GROUP BY contact_id HAVING max(at) <= {NOW - 200 * DAY_MS}"
     ),
-    "golden": f"SELECT id FROM contacts WHERE plan = 'gold' INTERSECT {_OF.format('engaged')}",
+    "golden": f"SELECT id FROM contacts WHERE plan = 'gold' AND id IN ({_OF.format('engaged')})",
 }
 
 
 def run(*, quick: bool = False) -> list[Ratio]:
-    """Five segments, both ways in turns on one store; the fastest of each."""
+    """Five segments, both ways in turns on one store; the median of each."""
     contacts = CONTACTS // 10 if quick else CONTACTS
     took: dict[str, list[float]] = {"engine": [], "hand": []}
     with copied(contacts=contacts, events=contacts * EVENTS_EACH) as path:
         for _ in range(TURNS):
             members = {side: (_engine if side == "engine" else _by_hand)(path, times) for side, times in took.items()}
             assert members["engine"] == members["hand"], members
-    best = {side: min(times) for side, times in took.items()}
-    detail = f"{len(BY_HAND)} segments of {contacts:,} contacts: {best['engine']:.2f} s, by hand {best['hand']:.2f} s"
-    return [Ratio(name="full-segments", value=best["engine"] / best["hand"], goal=GOAL, detail=detail)]
+    typical_s = {side: statistics.median(times) for side, times in took.items()}
+    detail = f"{len(BY_HAND)} segments of {contacts:,} contacts: {typical_s['engine']:.2f} s, the same set algebra tuned by hand {typical_s['hand']:.2f} s"
+    return [Ratio(name="full-segments", value=typical_s["engine"] / typical_s["hand"], goal=GOAL, detail=detail)]
 
 
 def _forget(connection: sqlite3.Connection) -> None:
@@ -71,11 +77,11 @@ def _engine(path: Path, times: list[float]) -> list[tuple[str, int]]:
     assert runtime is not None
     plans = sorted(runtime.segments, key=lambda plan: plan.order)
     _forget(store.connection)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with transaction(store.connection):
         for plan in plans:
             judge_in_full(store.connection, plan, NOW)
-    times.append(time.perf_counter() - begin)
+    times.append(time.process_time() - begin)
     found = _counted(store.connection)
     store.close()
     return found
@@ -86,7 +92,7 @@ def _by_hand(path: Path, times: list[float]) -> list[tuple[str, int]]:
     for pragma in PRAGMAS:
         connection.execute(pragma)
     _forget(connection)
-    begin = time.perf_counter()
+    begin = time.process_time()
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("CREATE TEMP TABLE members (contact_id INTEGER PRIMARY KEY)")
     for name, query in BY_HAND.items():
@@ -104,7 +110,7 @@ def _by_hand(path: Path, times: list[float]) -> list[tuple[str, int]]:
             mine,
         )
     connection.execute("COMMIT")
-    times.append(time.perf_counter() - begin)
+    times.append(time.process_time() - begin)
     found = _counted(connection)
     connection.close()
     return found
