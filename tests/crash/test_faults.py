@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 
 import pytest
 
@@ -16,7 +15,7 @@ from flowctl.engine.compiled import CHANNELS
 from flowctl.engine.tick import tick
 from flowctl.failure import Busy
 from flowctl.store.locking import exclusive
-from tests.crash.town import Town
+from tests.crash.town import WAIT_S, Town
 from tests.engine.world import World, at, workflow
 
 HELLO = workflow("w", steps="- send: hello\n  via: email\n  on_skip: [{tag: {interests: [toys]}}]")
@@ -44,12 +43,10 @@ def test_overlapping_ticks(tmp_path, smtp_server, monkeypatch):
 def test_sigterm_finishes_the_letters_in_hand(tmp_path, smtp_server, monkeypatch):
     server = smtp_server("--delay", "0.1")
     town = Town(tmp_path, monkeypatch, server.port, people=30)
-    process = town.command("tick", now=at("5m"))
-    while not list(server.folder.glob("*.eml")):
-        time.sleep(0.01)
+    process = town.begun(server)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) in (0, 1)
-    process.communicate()
+    process.communicate(timeout=WAIT_S)
+    assert process.returncode in (0, 1)
     sent = town.states()["hello", "sent"]
     assert 0 < sent < 30
     assert town.states() == {("hello", "sent"): sent, ("hello", "ready"): 30 - sent}

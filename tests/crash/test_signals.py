@@ -7,29 +7,17 @@ import time
 
 import pytest
 
-from tests.crash.town import Town
+from tests.crash.town import WAIT_S, Town
 from tests.engine.world import at, workflow
 
 HELLO = workflow("w", steps="- send: hello\n  via: email")
-WAIT_S = 20.0
-
-
-def begin(town, server, *options):
-    """A tick in a process of its own, once the server took its first letter."""
-    process = town.command("tick", *options, now=at("5m"))
-    until = time.monotonic() + WAIT_S
-    while not list(server.folder.glob("*.eml")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "nothing left"
-        time.sleep(0.01)
-    return process
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_letters_in_hand_are_finished_and_the_rest_waits(number, status, tmp_path, smtp_server, monkeypatch):
     server = smtp_server("--delay", "0.1")
     town = Town(tmp_path, monkeypatch, server.port, HELLO, people=30)
-    process = begin(town, server)
+    process = town.begun(server)
     process.send_signal(number)
     _, err = process.communicate(timeout=WAIT_S)
     assert process.returncode == status
@@ -49,13 +37,14 @@ def test_a_second_signal_ends_it_at_once_and_what_was_leaving_is_in_doubt(tmp_pa
     process = town.command("tick", now=at("5m"))
     until = time.monotonic() + WAIT_S
     while not town.states()["hello", "transmitting"]:
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < until, "nothing left"
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     assert process.poll() is None  # it waits for the letters in hand
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=2)
+    process.communicate(timeout=WAIT_S)
     assert process.returncode == -signal.SIGTERM
     time.sleep(3)
     town.ticks("10m")
@@ -66,14 +55,14 @@ def test_a_second_signal_ends_it_at_once_and_what_was_leaving_is_in_doubt(tmp_pa
 def test_a_loop_ends_between_ticks(tmp_path, smtp_server, monkeypatch):
     server = smtp_server()
     town = Town(tmp_path, monkeypatch, server.port, HELLO, people=3)
-    process = begin(town, server, "--loop", "60")
+    process = town.begun(server, "--loop", "60")
     until = time.monotonic() + WAIT_S
     while town.states()["hello", "sent"] < 3:
         assert time.monotonic() < until
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=5)
+    process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
     assert town.reckon(server, now=at("5m")) == {}
 

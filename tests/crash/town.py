@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from email import message_from_bytes
 
@@ -25,6 +26,7 @@ TOWN_SETTINGS = SETTINGS.replace(
     "email: {adapter: maildir, path: mail}",
     'email: {adapter: smtp, host: 127.0.0.1, port: "${TOWN_PORT}", timeout: 5s, connections: 2}',
 )
+WAIT_S = 60.0  # for what takes a second on a quiet machine
 
 
 class Town:
@@ -66,10 +68,20 @@ class Town:
             preexec_fn=preexec_fn,  # noqa: PLW1509 - it only sets a limit
         )
 
+    def begun(self, server, *options: str) -> subprocess.Popen:
+        """A tick in a process of its own, once the server took its first letter; one that ends before fails the test."""
+        process = self.command("tick", *options, now=at("5m"))
+        until = time.monotonic() + WAIT_S
+        while not list(server.folder.glob("*.eml")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until, "nothing left"
+            time.sleep(0.01)
+        return process
+
     def run(self, *arguments: str, now: int, **environment: str) -> tuple[int, str, str]:
         """The same, to its end: status, stdout, stderr."""
         process = self.command(*arguments, now=now, **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=2 * WAIT_S)
         return process.returncode, out, err
 
     def states(self) -> Counter:
