@@ -62,7 +62,7 @@ def test_a_pipe_gets_tsv(run, command):
 def test_explain_names_the_line_and_the_commit(run):
     _, out, err = run("explain", "k0", "--workflow", "thanks")
     assert "k0@example.com" in err
-    assert "times in Europe/Paris" in err
+    assert "times in UTC" in err, "a pipe gets ISO times"
     assert "\tsent thank-you\t" in out or "\tnote: sent thank-you\t" in out or "held back" in out
     assert "thanks.yaml:" in out
     assert "@abc1234" in out

@@ -333,9 +333,9 @@ def test_only_versions_that_differ_drain():
     other = project(same + "  - wait: 1d\n")
     live = Live(
         in_flight=(
-            InFlight(workflow="alone", version=1, contacts=2, release=other),
-            InFlight(workflow="alone", version=2, contacts=3, release=project(same)),
-            InFlight(workflow="alone", version=0, contacts=1, release=None),
+            InFlight(workflow="alone", version=1, steps={"": 2}, release=other),
+            InFlight(workflow="alone", version=2, steps={"bye": 3}, release=project(same)),
+            InFlight(workflow="alone", version=0, steps={"": 1}, release=None),
         )
     )
     assert [(one.in_flight.version, one.journey.name) for one in draining(live, now)] == [(1, "alone")]

@@ -59,7 +59,9 @@ def _template():
     connection.execute(
         "INSERT INTO names VALUES (1, 'message', 'hello'), (2, 'message', 'bye'), (3, 'channel', 'email')"
     )
-    connection.execute("INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
+    connection.execute(
+        "INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)"
+    )
     connection.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'x', 'x', '{}')")
     return store
 
