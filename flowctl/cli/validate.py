@@ -25,9 +25,7 @@ def command(
     ctx: typer.Context,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="PATHS", help="Show only what is wrong in these files and folders.", show_default=False
-        ),
+        typer.Argument(metavar="PATHS", help="Show only what is wrong in these files and folders.", show_default=False),
     ] = None,
     style: Annotated[Format, typer.Option("--format", help="How to show the faults.")] = "text",
 ) -> int:

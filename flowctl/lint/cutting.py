@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowctl.language.conditions import DataLeaf, EventLeaf, MessageLeaf, SurveyLeaf, leaves
-from flowctl.language.steps import ChooseStep, FetchStep, IfStep, RepeatStep, SendStep, WaitForStep, branches, walk
+from flowctl.language.steps import FetchStep, SendStep, branches, walk
 from flowctl.language.steps.send import SameChannel
-from flowctl.lint.steps import TAKING_TIME, size
+from flowctl.lint.steps import TAKING_TIME, questions, size
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from flowctl.language.conditions import Condition
     from flowctl.language.steps import Step
 
 SMALLEST = 3  # steps; less is no module
@@ -97,29 +96,12 @@ def mentioned(step: Step) -> Iterator[str]:
     for one in walk([step]):
         if isinstance(one, SendStep) and isinstance(one.via, SameChannel):
             yield one.via.same_as
-        for condition in conditions(one):
+        for condition in questions(one):
             for leaf in leaves(condition):
                 if isinstance(leaf, EventLeaf | MessageLeaf | SurveyLeaf) and isinstance(leaf.since, str):
                     yield leaf.since
                 elif isinstance(leaf, DataLeaf):
                     yield from (path.partition(".")[0] for path in leaf.data)
-
-
-def conditions(step: Step) -> Iterator[Condition]:
-    """What a step itself asks, not those inside it."""
-    if step.when is not None:
-        yield step.when
-    match step:
-        case IfStep():
-            yield step.if_
-        case WaitForStep():
-            yield step.wait_for
-        case ChooseStep():
-            yield from (option.when for option in step.choose)
-        case RepeatStep() if step.repeat.while_ is not None:
-            yield step.repeat.while_
-        case _:
-            pass
 
 
 def _named(step: Step) -> str:

@@ -12,8 +12,8 @@ from flowctl.language.faults import nearest
 from flowctl.language.offsets import offset, span
 from flowctl.language.source import Mapping, Scalar, Sequence
 from flowctl.language.steps import FetchStep, SendStep, StartStep, StopStep, TaskStep, branches, walk
-from flowctl.lint.cutting import conditions, free_name, mentioned, module_of
-from flowctl.lint.steps import size, told
+from flowctl.lint.cutting import free_name, mentioned, module_of
+from flowctl.lint.steps import questions, size, told
 from flowctl.lint.templates import read
 from flowctl.lint.texts import message_texts
 from flowctl.project.load import load_texts
@@ -340,14 +340,14 @@ def _check_names(workflow: Workflow, head: list[Step], tail: list[Step]) -> None
 def _shared(workflow: Workflow) -> list[Condition]:
     """Conditions that both workflows say."""
     goal = [workflow.goal.condition] if workflow.goal is not None else []
-    asked = [one for step in walk(workflow.on_goal) for one in conditions(step)]
+    asked = [one for step in walk(workflow.on_goal) for one in questions(step)]
     return [*goal, *workflow.exit_when, *workflow.secondary_goals.values(), *asked]
 
 
 def _check_history(workflow: Workflow, head: list[Step], tail: list[Step]) -> None:
     """What is asked of this enrollment: the new workflow's begins at the cut."""
     before, behind = ({step.send for step in part if isinstance(step, SendStep)} for part in (head, tail))
-    for condition in [*(one for step in tail for one in conditions(step)), *_shared(workflow)]:
+    for condition in [*(one for step in tail for one in questions(step)), *_shared(workflow)]:
         is_shared = any(condition is one for one in _shared(workflow))
         for leaf in leaves(condition):
             since = getattr(leaf, "since", None)
@@ -369,7 +369,7 @@ def _check_data(project: Project, workflow: Workflow, head: list[Step], tail: li
     saved |= {step.name for step in head if isinstance(step, TaskStep) and step.name}
     saved -= {step.fetch.save_as for step in tail if isinstance(step, FetchStep)}
     for step in [*tail, *walk(workflow.on_goal)]:
-        for condition in conditions(step):
+        for condition in questions(step):
             for leaf in leaves(condition):
                 if isinstance(leaf, DataLeaf) and (used := {name.partition(".")[0] for name in leaf.data} & saved):
                     _refuse(workflow, f"{told(step)} asks `data.{min(used)}`, which is saved before the cut")

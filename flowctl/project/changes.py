@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
 
 How = Literal["new", "changed", "gone"]
-_SHELVES = ("workflows", "segments", "messages", "scores", "surveys", "geofences", "scenarios", "assumptions", "providers")
+_SHELVES = (
+    "workflows",
+    "segments",
+    "messages",
+    "scores",
+    "surveys",
+    "geofences",
+    "scenarios",
+    "assumptions",
+    "providers",
+)
 # The resource's name.
 _OWN = {"workflow", "segment", "message", "score", "survey", "geofence", "test", "tests", "assumptions", "provider", "name"}  # fmt: skip
 _DEPTH_MAX = 4  # of keys; what differs deeper is told whole

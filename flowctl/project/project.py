@@ -36,7 +36,9 @@ class Project:
     geofences: dict[str, Geofence] = field(default_factory=dict)
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     assumptions: dict[str, Assumptions] = field(default_factory=dict)
-    providers: dict[str, Provider] = field(default_factory=dict)  # its own; `project.providers` knows those that come with flowctl
+    providers: dict[str, Provider] = field(
+        default_factory=dict
+    )  # its own; `project.providers` knows those that come with flowctl
     sources: dict[str, str] = field(default_factory=dict)  # every YAML file that is text, by its path in the project
     bodies: dict[str, str] = field(default_factory=dict)  # message bodies and fetch samples, likewise
     problems: tuple[Problem, ...] = ()

@@ -34,7 +34,10 @@ def applied(project):
     store = open_store(project / "flowctl.db", create=True)
     with transaction(store.connection):
         fields.declare(store.connection, FIELDS, now=1)
-        store.connection.execute("INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 1, 'abc', 'd', '{}', ?, 1)", (json.dumps(RUNTIME),))
+        store.connection.execute(
+            "INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 1, 'abc', 'd', '{}', ?, 1)",
+            (json.dumps(RUNTIME),),
+        )
     yield store
     store.close()
 

@@ -135,7 +135,8 @@ def test_a_state_holds_counts_and_lets_plan_do_without_the_store(shop, inside, m
     (shop / "welcome.yaml").write_text(moved)
     assert "1 contact on pause moves to the new version" in inside("plan", "--state", "state.json")[1]
     assert (
-        "1 contact in flight leaves at once" in inside("plan", "--state", "state.json", "--in-flight", "welcome=exit")[1]
+        "1 contact in flight leaves at once"
+        in inside("plan", "--state", "state.json", "--in-flight", "welcome=exit")[1]
     )
     assert inside("plan", "--state", "people.csv")[0] == 2
 

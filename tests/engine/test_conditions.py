@@ -53,7 +53,9 @@ def template():
     c.execute("INSERT INTO names VALUES (1, 'message', 'hello'), (2, 'channel', 'email')")
     c.execute("INSERT INTO segments VALUES (1, 'vip', 'x', NULL)")
     c.execute("INSERT INTO contacts (id, created_at, _seed, _origin) VALUES (1, 0, 0, 1), (2, 0, 0, 1)")
-    c.execute("INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)")
+    c.execute(
+        "INSERT INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 0, 'x', 'x', '{}', '{}', 1)"
+    )
     c.execute("INSERT INTO workflow_versions VALUES (1, 'w', 1, 1, 'x', 'x', '{}')")
     return store
 

@@ -56,7 +56,8 @@ def outbox(store):
             )
             names = dict(connection.execute("SELECT name, id FROM names"))
             connection.execute(
-                "INSERT OR IGNORE INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 1, 'c', 'd', '{}', ?, 1)", (json.dumps({"events": EVENTS}),)
+                "INSERT OR IGNORE INTO releases (id, applied_at, \"commit\", digest, files, runtime, compiler) VALUES (1, 1, 'c', 'd', '{}', ?, 1)",
+                (json.dumps({"events": EVENTS}),),
             )
             connection.execute("INSERT OR IGNORE INTO workflow_versions VALUES (1, 'w', 1, 1, 'd', 'w.yaml', '{}')")
             (enrollment,) = connection.execute(

@@ -7,8 +7,8 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctl.store.casting import CastError, Kind, Reading, cast, caster, column, date_format
 from flowctl.language.instants import instant
+from flowctl.store.casting import CastError, Kind, Reading, cast, caster, column, date_format
 
 PARIS = ZoneInfo("Europe/Paris")
 

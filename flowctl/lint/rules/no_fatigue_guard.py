@@ -48,8 +48,7 @@ from typing import TYPE_CHECKING
 from flowctl.language.conditions import MessageLeaf, leaves
 from flowctl.language.problem import Problem
 from flowctl.language.steps import RepeatStep, SendStep, branches
-from flowctl.lint.cutting import conditions
-from flowctl.lint.steps import spot
+from flowctl.lint.steps import questions, spot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +87,7 @@ def check(context: Context) -> Iterator[Problem]:
 
 
 def _looks(journey: Journey) -> bool:
-    asked = [*journey.workflow.exit_when, *(one for step in journey.steps for one in conditions(step))]
+    asked = [*journey.workflow.exit_when, *(one for step in journey.steps for one in questions(step))]
     return any(isinstance(leaf, MessageLeaf) and leaf.status != "sent" for one in asked for leaf in leaves(one))
 
 
