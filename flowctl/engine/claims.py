@@ -99,7 +99,8 @@ def keyed(channels: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
 def recover(connection: sqlite3.Connection, now: int, asked_again: frozenset[str] = frozenset()) -> tuple[int, int]:
     """What an earlier process left: claimed rows are ready again, transmitting ones in doubt; how many of each. One transaction.
 
-    On the channels `asked_again` (see `keyed`) transmitting ones are ready again, too, under the same key.
+    On the channels `asked_again` (see `keyed`) transmitting ones are ready again, too, under the same key; not where a release was applied
+    since, which may have changed the provider.
     """
     with transaction(connection):
         left = [
@@ -110,8 +111,13 @@ def recover(connection: sqlite3.Connection, now: int, asked_again: frozenset[str
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",
             (now,),
         ).rowcount
+        (applied_at,) = connection.execute("SELECT coalesce(max(applied_at), 0) FROM releases").fetchone()
         doubtful = [
-            claim for claim in left if not (claim.channel in asked_again and _ask_again(connection, claim, now))
+            claim
+            for claim in left
+            if claim.channel not in asked_again
+            or claim.counted_at <= applied_at
+            or not _ask_again(connection, claim, now)
         ]
         for claim in doubtful:
             doubt(connection, claim, _ENDED, now)

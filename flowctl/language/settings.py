@@ -220,7 +220,8 @@ def _share(value: Any) -> float:
             return float(value.strip()[:-1].replace(",", ".")) / 100
         except ValueError:
             pass
-    message = f"{value!r} is no share; write it like 2%"
+    found = "a block" if isinstance(value, dict | list) else repr(value)
+    message = f"{found} is no share; write it like 2%"
     raise ValueError(message)
 
 

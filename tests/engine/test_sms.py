@@ -209,6 +209,17 @@ def test_a_crash_is_asked_again_under_the_same_key_while_the_provider_knows_it(l
         assert world.connection.execute("SELECT state, doubts FROM outbox").fetchall() == [(state, 1)]
 
 
+def test_another_release_may_have_another_provider_so_nothing_is_asked_again():
+    with serving(Keyed) as api:
+        world = keyed_world(api)
+        real_tick(world, "2m")
+        with transaction(world.connection):
+            world.connection.execute("UPDATE outbox SET state = 2, settled_at = NULL, reply = NULL")
+            world.connection.execute("UPDATE releases SET applied_at = ?", (at("3m"),))
+        recover(world.connection, at("4m"), frozenset({"sms"}))
+        assert world.connection.execute("SELECT state, doubts FROM outbox").fetchall() == [(5, 1)]
+
+
 def test_a_provider_that_comes_with_flowctl_needs_its_name_only():
     with serving(Vonage) as api:
         world = world_of(api, adapter="http")
