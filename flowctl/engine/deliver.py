@@ -20,7 +20,7 @@ from flowctl.engine.letters import Refused
 from flowctl.engine.runtime import CLAIMED, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
 from flowctl.store import breakers, coupons
-from flowctl.store.database import transaction
+from flowctl.store.database import small_cache, transaction
 from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
 
@@ -105,9 +105,10 @@ class Delivery:
             done.backlog = backlog(self._connection, self._clock())
         self._remember_refusals()
         try:
-            for _ in range(PASSES_MAX):
-                if not self._pass(done):
-                    break
+            with small_cache(self._connection):
+                for _ in range(PASSES_MAX):
+                    if not self._pass(done):
+                        break
         finally:
             for pool in self._senders.values():
                 pool.close()

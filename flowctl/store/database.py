@@ -51,10 +51,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
 # What the fastest of the measured settings were worth is in the README's design decisions: a bigger cache, mmap, temporary
 # tables in memory and a longer WAL each changed an import or a full scan by less than the noise; foreign keys cost a fifth
 # of bulk event loads and stay on.
+CACHE_KIB, SMALL_CACHE_KIB = 64_000, 4_000
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -64000",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
 )
 # How a transaction begins and ends, and what undoes it.
 _WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
@@ -107,6 +108,16 @@ def open_store(where: str | Path, *, create: bool, base: Path | None = None) -> 
     except BaseException:
         connection.close()
         raise
+
+
+@contextmanager
+def small_cache(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read with few pages in memory: what is taken row by row gains nothing from more, and memory stays flat however much there is."""
+    connection.execute(f"PRAGMA cache_size = -{SMALL_CACHE_KIB}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
 @contextmanager
