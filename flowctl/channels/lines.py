@@ -14,10 +14,10 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from flowctl.channels.dialogue import Connect, Leave, Pause, Talk
-from flowctl.channels.pool import Attempt, Breaker, Round
+from flowctl.channels.pool import Attempt, Round, Sender
 from flowctl.channels.smtp_wire import Lost
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class _Line:
     events: int = 0
 
 
-class Lines:
+class Lines(Sender):
     """The connections, opened as they are needed and kept between runs; one run at a time, in one thread."""
 
     def __init__(self, channel: SmtpChannel) -> None:
+        super().__init__()
         self._channel = channel
         self._lines: list[_Line] = []
         self._idle: list[_Line] = []
@@ -62,24 +63,6 @@ class Lines:
         for end in (self._bell, self._ring):
             end.settimeout(0)
         self._selector.register(self._bell, selectors.EVENT_READ)
-        self._stopped = False
-        self._closed = False
-        self._breaker = Breaker()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def refusal(self) -> Receipt | None:
-        """Why the breaker is open, or None; it stays open for the life of this."""
-        return self._breaker.refusal
-
-    def stop(self) -> None:
-        """Hand out no more letters; those under way are finished, and the current run then ends. Any thread may ask."""
-        self._stopped = True
 
     def close(self) -> None:
         """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""

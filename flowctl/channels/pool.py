@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -79,41 +80,12 @@ class _Job:
     ask: Callable[[Letter], bool]
 
 
-class Sender(Protocol):
+class Sender(ABC):
     """Many letters by one channel, with leave asked for many at once; see the module."""
 
-    @property
-    def refusal(self) -> Receipt | None:
-        """Why the breaker is open, or None; it stays open for the sender's life."""
-
-    def stop(self) -> None:
-        """Hand out no more letters; those under way are finished, and the current run then ends. Any thread may ask."""
-
-    def close(self) -> None:
-        """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""
-
-    def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
-        """Send letters; they are read in the caller's thread, little by little."""
-
-
-def sender(channel: Channel) -> Sender:
-    """A channel's own sender where it has one, as e-mail does; else a pool of threads."""
-    own: Callable[[], Sender] | None = getattr(channel, "sender", None)
-    return own() if own else Pool(channel)
-
-
-class Pool:
-    """Threads, one a connection, started as they are needed and kept between runs; one run at a time."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._inbox: SimpleQueue[_Ask | _Done] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._leave = threading.Lock()
-        self._asked: list[_Ask] = []
-        self._closed = False
+    def __init__(self) -> None:
         self._stopped = False
+        self._closed = False
         self._breaker = Breaker()
 
     def __enter__(self) -> Self:
@@ -124,12 +96,39 @@ class Pool:
 
     @property
     def refusal(self) -> Receipt | None:
-        """Why the breaker is open, or None; it stays open for the pool's life."""
+        """Why the breaker is open, or None; it stays open for the sender's life."""
         return self._breaker.refusal
 
     def stop(self) -> None:
         """Hand out no more letters; those under way are finished, and the current run then ends. Any thread may ask."""
         self._stopped = True
+
+    @abstractmethod
+    def close(self) -> None:
+        """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""
+
+    @abstractmethod
+    def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
+        """Send letters; they are read in the caller's thread, little by little."""
+
+
+def sender(channel: Channel) -> Sender:
+    """A channel's own sender where it has one, as e-mail does; else a pool of threads."""
+    own: Callable[[], Sender] | None = getattr(channel, "sender", None)
+    return own() if own else Pool(channel)
+
+
+class Pool(Sender):
+    """Threads, one a connection, started as they are needed and kept between runs; one run at a time."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Ask | _Done] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._leave = threading.Lock()
+        self._asked: list[_Ask] = []
 
     def close(self) -> None:
         """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""

@@ -144,6 +144,26 @@ def problems(found: Sequence[Problem], sources: Mapping[str, str], style: str) -
         print(concise(problem) if style == "concise" else full(problem, sources, coloured=coloured) + "\n")
 
 
+def diff(path: str, before: str | None, after: str) -> None:
+    """Print a change of a file (None: it is new) as a unified diff, which `git apply` and `patch -p1` take."""
+    import difflib
+
+    shades = {"+": "32", "-": "31", "@": "36"} if colour() else {}
+    old = f"a/{path}" if before is not None else "/dev/null"
+    for row in difflib.unified_diff(_patch_rows(before or ""), _patch_rows(after), old, f"b/{path}"):
+        text = row.rstrip("\n")
+        shade = "" if row.startswith(("+++", "---")) else shades.get(row[:1], "")
+        print(f"\033[{shade}m{text}\033[0m" if shade else text)
+        if not row.endswith("\n"):
+            print("\\ No newline at end of file")
+
+
+def _patch_rows(text: str) -> list[str]:
+    """Lines with their ends, cut at line feeds alone, as patches are."""
+    *rows, last = text.split("\n")
+    return [*(f"{row}\n" for row in rows), *([last] if last else [])]
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 file`, `2 files`, `1 200 files`."""
     number = f"{count:,}".replace(",", " ")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowctl.cli import render
+from flowctl.cli.files import rewrite
 from flowctl.cli.invocation import invocation
 from flowctl.failure import Failure, ProblemsFound, UsageFailure
 
@@ -54,7 +55,7 @@ def command(
     made = split(project, find_cut(project.workflows[workflow], at), name)
     if diff:
         for path, text in made.texts.items():
-            print(_diff(path, project.sources.get(path), text), end="")
+            render.diff(path, project.sources.get(path), text)
     else:
         for path, text in made.texts.items():
             _write(project.root / path, text, is_new=path not in project.sources)
@@ -72,18 +73,10 @@ def _write(path: Path, text: str, *, is_new: bool) -> None:
         message = f"{path} is there already"
         raise UsageFailure(message, help="say another name: --name NAME")
     try:
-        path.write_bytes(text.encode())
+        if is_new:
+            path.write_bytes(text.encode())
+        else:
+            rewrite(path.resolve(), text)
     except OSError as fault:
         message = f"{path} cannot be written: {fault.strerror}"
         raise Failure(message) from None
-
-
-def _diff(path: str, before: str | None, after: str) -> str:
-    from difflib import unified_diff
-
-    old = before.splitlines(keepends=True) if before is not None else []
-    return "".join(
-        unified_diff(
-            old, after.splitlines(keepends=True), f"a/{path}" if before is not None else "/dev/null", f"b/{path}"
-        )
-    )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowctl.lint.exclusion import Kept
     from flowctl.lint.live import Live
     from flowctl.lint.suppressions import Suppressions
-    from flowctl.program.instructions import Program
+    from flowctl.program.instructions import Instruction, Program
     from flowctl.project.project import Project
 
 MAXIMA = {
@@ -91,6 +91,18 @@ class Journey:
     def program(self) -> Program:
         """The flat program."""
         return compile_program(self.workflow)
+
+    def behind(self, step: Step) -> tuple[Instruction, ...]:
+        """Every instruction that can follow a step."""
+        instructions = self.program.instructions
+        pending = [target for one in instructions if one.step is step for target in one.targets.values()]
+        seen: set[int] = set()
+        while pending:
+            pc = pending.pop()
+            if pc not in seen:
+                seen.add(pc)
+                pending += instructions[pc].targets.values()
+        return tuple(instructions[pc] for pc in sorted(seen))
 
     @cached_property
     def graph(self) -> TimeGraph:

@@ -73,7 +73,7 @@ def check(context: Context) -> Iterator[Problem]:
         watched = dict(_watched(journey, context))
         for step in journey.steps if watched else ():
             for name in _written(step):
-                if name in watched and _waits_behind(journey, step):
+                if name in watched and any(one.op in RESTING for one in journey.behind(step)):
                     yield Problem(
                         code=CODE,
                         slug=SLUG,
@@ -84,22 +84,6 @@ def check(context: Context) -> Iterator[Problem]:
                         help="put it at the end of the journey, or write another field",
                         step=journey.label(step),
                     )
-
-
-def _waits_behind(journey: Journey, step: Step) -> bool:
-    """Whether somebody can rest between the step and the end."""
-    program = journey.program
-    pending = [target for one in program.instructions if one.step is step for target in one.targets.values()]
-    seen: set[int] = set()
-    while pending:
-        pc = pending.pop()
-        if pc in seen:
-            continue
-        seen.add(pc)
-        if program.instructions[pc].op in RESTING:
-            return True
-        pending += program.instructions[pc].targets.values()
-    return False
 
 
 def _watched(journey: Journey, context: Context) -> Iterator[tuple[str, Place]]:

@@ -74,7 +74,7 @@ def _pairs(journey: Journey, name: str, steps: list[SendStep]) -> Iterator[Probl
     above = journey.above
     told: set[int] = set()
     for first in steps:
-        behind = _behind(journey, first)
+        behind = {id(one.step) for one in journey.behind(first)}
         for later in steps:
             if later is first or id(later) not in behind or id(later) in told:
                 continue
@@ -93,19 +93,6 @@ def _pairs(journey: Journey, name: str, steps: list[SendStep]) -> Iterator[Probl
                 help="send another message, ask `not: {message: …, status: opened}` first, or say `once:` in the message",
                 step=journey.label(later),
             )
-
-
-def _behind(journey: Journey, step: SendStep) -> set[int]:
-    """The identities of the steps that can follow one."""
-    program = journey.program
-    pending = [target for one in program.instructions if one.step is step for target in one.targets.values()]
-    seen: set[int] = set()
-    while pending:
-        pc = pending.pop()
-        if pc not in seen:
-            seen.add(pc)
-            pending += program.instructions[pc].targets.values()
-    return {id(program.instructions[pc].step) for pc in seen}
 
 
 def _asks_for(condition: Condition, name: str) -> bool:
