@@ -20,11 +20,13 @@ from flowctl.engine.attachments import BadAttachment, parts
 from flowctl.engine.bodies import squeezed, text_of
 from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
-from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render_parts
+from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
 from flowctl.engine.templates import pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from jinja2 import Template
 
     from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
@@ -46,7 +48,7 @@ class Composer:
         self._links = links  # None: the project has no public_url
         self._files = files
         self._signers = signers
-        self._skeletons: dict[tuple[Any, ...], mime.Skeleton] = {}
+        self._mails: dict[tuple[Any, ...], _Mail] = {}
         self._links_used: dict[int, tuple[Mapping[str, Any], frozenset[str]]] = {}
 
     def build(
@@ -153,25 +155,22 @@ class Composer:
         variant: str | None,
     ) -> Letter:
         address = wire_address(recipient)
-        sender = _sender_address(written["sender"]["address"])
-        language = variables["contact"].get("language")
-        body = _spoken(written["bodies"], language, message)
-        html, text = _html_and_text(body, variables)
-        subject = mime.encoded_value(_rendered(_spoken(written["subject"], language, message), variables, html=False))
-        marketing = message["purpose"] == "marketing"
-        message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
-        headers = [("To", address), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
-        if marketing:
-            headers.append(("List-Unsubscribe", f"<{variables['unsubscribe_url']}>"))
-            headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
-            said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
-            headers.append(("Feedback-ID", _feedback_id(*said)))
-        (text_body, text_encoding), (html_body, html_encoding) = mime.body(text), mime.body(html)
-        attached = parts(written["attach"], variables["data"], self._files) if written.get("attach") else []
-        skeleton = self._skeleton(
-            written["sender"], sender, (text_encoding, html_encoding), marketing=marketing, mixed=bool(attached)
+        mail = self._mail(message, written, variables["contact"].get("language"), variant)
+        html = _run(mail.html, variables)
+        text = text_of(html) if mail.text is None else squeezed(_run(mail.text, variables))
+        if mail.inlines_css:
+            html = _css_inlined(html)
+        message_id = f"<{key}@{mail.domain}>"
+        headers = (
+            f"To: {address}\r\nSubject: {mime.encoded_value(_run(mail.subject, variables))}\r\n"
+            f"Date: {mime.date_value(now)}\r\nMessage-ID: {message_id}\r\n"
         )
-        payload = skeleton.filled(mime.header_lines(headers), text_body, html_body, attached)
+        if mail.marketing:
+            headers += f"List-Unsubscribe: <{variables['unsubscribe_url']}>\r\n{mail.list_headers}"
+        (text_body, text_encoding), (html_body, html_encoding) = mime.body(text), mime.body(html)
+        attached = parts(mail.attach, variables["data"], self._files) if mail.attach else []
+        skeleton = mail.skeleton((text_encoding, html_encoding), mixed=bool(attached))
+        payload = skeleton.filled(headers.encode(), text_body, html_body, attached)
         signer = self._signers.of(written["sender"]["address"]) if self._signers else None
         if signer is not None:
             payload = signer.signed(payload, at=now)
@@ -179,29 +178,60 @@ class Composer:
             key=key,
             message_id=message_id,
             channel="email",
-            sender=sender,
+            sender=mail.sender,
             recipient=address,
             payload=payload,
-            marketing=marketing,
+            marketing=mail.marketing,
         )
 
-    def _skeleton(
+    def _mail(
+        self, message: Mapping[str, Any], written: Mapping[str, Any], language: str | None, variant: str | None
+    ) -> _Mail:
+        """What the letters of a message in one language have in common; `written` lives as long as its release is loaded."""
+        subject, body = (_spoken(written[part], language, message) for part in ("subject", "bodies"))
+        shape = (id(written), id(subject), id(body), variant)
+        known = self._mails.get(shape)
+        if known is None or known.written is not written:
+            known = self._mails[shape] = _Mail(message, written, subject, body, variant)
+        return known
+
+
+class _Mail:
+    """An e-mail in one language, ready to be filled: compiled once, for many letters."""
+
+    def __init__(
         self,
-        sender: Mapping[str, Any],
-        address: str,
-        encodings: tuple[mime.Encoding, mime.Encoding],
-        *,
-        marketing: bool,
-        mixed: bool,
-    ) -> mime.Skeleton:
-        shape = (sender["name"], address, sender["reply_to"], marketing, encodings, mixed)
+        message: Mapping[str, Any],
+        written: Mapping[str, Any],
+        subject: str,
+        body: Mapping[str, Any],
+        variant: str | None,
+    ) -> None:
+        self.written = written
+        self.marketing = message["purpose"] == "marketing"
+        self.sender = wire_address(written["sender"]["address"])
+        self.domain = self.sender.rpartition("@")[2].lower()
+        self.subject = _template(subject, html=False)
+        self.html = _template(body["html"], html=True)
+        self.text = None if body["text"] is None else _template(body["text"], html=False)
+        self.inlines_css: bool = body["inline_css"]
+        self.attach: list[dict[str, Any]] = written.get("attach") or []
+        said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))
+        headers = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"), ("Feedback-ID", _feedback_id(*said))]
+        self.list_headers = mime.header_lines(headers).decode()
+        self._skeletons: dict[tuple[mime.Encoding, mime.Encoding, bool], mime.Skeleton] = {}
+
+    def skeleton(self, encodings: tuple[mime.Encoding, mime.Encoding], *, mixed: bool) -> mime.Skeleton:
+        """The parts around the bodies, by how these are encoded."""
+        shape = (*encodings, mixed)
         if shape not in self._skeletons:
+            sender = self.written["sender"]
             reply_to = wire_address(sender["reply_to"]) if sender["reply_to"] else None
             self._skeletons[shape] = mime.skeleton(
                 name=sender["name"],
-                address=address,
+                address=self.sender,
                 reply_to=reply_to,
-                marketing=marketing,
+                marketing=self.marketing,
                 encodings=encodings,
                 mixed=mixed,
             )
@@ -244,8 +274,10 @@ def _short(
     if written.get("parameters"):
         payload["parameters"] = [_rendered(text, variables, html=False) for text in written["parameters"]]
     if written.get("bodies"):
-        html, text = _html_and_text(_spoken(written["bodies"], language, message), variables)
-        payload = {"text": "".join(text).rstrip("\n"), **payload, "html": "".join(html)}
+        body = _spoken(written["bodies"], language, message)
+        html = _rendered(body["html"], variables, html=True)
+        text = text_of(html) if body["text"] is None else squeezed(_rendered(body["text"], variables, html=False))
+        payload = {"text": text.rstrip("\n"), **payload, "html": html}
     sender = written["sender"]["address"] or written["sender"]["name"]
     marketing = message["purpose"] == "marketing"
     return Letter(
@@ -259,27 +291,6 @@ def _short(
     )
 
 
-def _html_and_text(body: Mapping[str, Any], variables: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """A body rendered, its style sheet inlined, and its text; both in pieces."""
-    html = _rendered_parts(body["html"], variables, html=True)
-    whole = "".join(html) if body["text"] is None or body["inline_css"] else ""
-    text = [text_of(whole)] if body["text"] is None else _squeezed(_rendered_parts(body["text"], variables, html=False))
-    return ([_css_inlined(whole)] if body["inline_css"] else html), text
-
-
-def _squeezed(parts: list[str]) -> list[str]:
-    """The pieces as they are where that is what squeezing makes of them."""
-    text = "".join(parts)
-    made = squeezed(text)
-    return parts if made in (text, text + "\n") else [made]
-
-
-@functools.lru_cache(maxsize=64)
-def _sender_address(address: str) -> str:
-    return wire_address(address)
-
-
-@functools.lru_cache(maxsize=1_000)
 def _feedback_id(*names: str) -> str:
     """`message:variant:topic:sender`, by which Gmail's Postmaster Tools tell campaigns apart; nobody's own data.
 
@@ -297,13 +308,20 @@ def _spoken(texts: Mapping[str, Any], language: str | None, message: Mapping[str
 
 
 def _rendered(source: str, variables: dict[str, Any], *, html: bool) -> str:
-    return "".join(_rendered_parts(source, variables, html=html))
+    return _run(_template(source, html=html), variables)
 
 
-def _rendered_parts(source: str, variables: dict[str, Any], *, html: bool) -> list[str]:
+def _template(source: str, *, html: bool) -> Template:
+    try:
+        return compiled(source, html=html)
+    except Exception as error:
+        raise _CannotBuild(reason_of(error)) from error
+
+
+def _run(template: Template, variables: dict[str, Any]) -> str:
     """A template filled; what stops it becomes the reason."""
     try:
-        return render_parts(compiled(source, html=html), variables)
+        return render(template, variables)
     except Exception as error:  # a template's expressions can raise anything; it fails only its own letter
         raise _CannotBuild(reason_of(error)) from error
 
@@ -335,6 +353,7 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+@functools.lru_cache(maxsize=64)  # the letters of a batch are of one time
 def _local(at: int, zone: str) -> datetime:
     """The contact's time of UTC milliseconds; UTC where the zone is none."""
     utc = datetime.fromtimestamp(at // 1000, UTC)

@@ -30,8 +30,7 @@ _POLICY = SMTP.clone(max_line_length=998)
 _TEXT_MARK, _HTML_MARK = "flowctl-text-goes-here", "flowctl-html-goes-here"
 ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
-# Above this share of bytes beyond ASCII, base64 (4 for 3) is shorter than quoted-printable (3 for 1).
-_BASE64_FROM = 1 / 6
+_BASE64_GROWTH = 4 / 3 * 78 / 76  # four characters for three bytes, and a line end for every 76
 _SPACES = re.compile(r"\s+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
@@ -158,33 +157,29 @@ def _date(at_s: int) -> str:
     return format_datetime(datetime.fromtimestamp(at_s, UTC))
 
 
-def body(parts: Sequence[str]) -> tuple[bytes, Encoding]:
-    """A body as it stands in a mail, from the pieces that a template makes: UTF-8, CRLF, one line end behind; and its encoding.
+def body(text: str) -> tuple[bytes, Encoding]:
+    """A body as it stands in a mail: UTF-8, CRLF, one line end behind; and its encoding.
 
     That is what makes it shorter, and legible where the text is Western.
 
     Raises:
         UnicodeEncodeError: it holds half a surrogate pair.
     """
-    text = "".join(parts)
-    data = _body_bytes(text)
-    # CRLF is one byte more a line than the text has, and none that base64 would save.
-    if len(data) - data.count(b"\n") - len(text) > len(text) * _BASE64_FROM:
-        return base64.encodebytes(data).replace(b"\n", b"\r\n"), "base64"
-    return b"".join(map(_quoted_line, data.splitlines(keepends=True))), "quoted-printable"
-
-
-def _body_bytes(text: str) -> bytes:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    data = text.encode().replace(b"\n", b"\r\n")
-    return data if data.endswith(b"\n") else data + b"\r\n"
+    lines = text.removesuffix("\n").split("\n")
+    quoted = b"".join(map(_quoted_line, lines))
+    if len(quoted) > len(text) * _BASE64_GROWTH:  # else the shorter one, for a character is one byte at least
+        data = "\r\n".join([*lines, ""]).encode()
+        if len(quoted) > len(data) * _BASE64_GROWTH:
+            return base64.encodebytes(data).replace(b"\n", b"\r\n"), "base64"
+    return quoted, "quoted-printable"
 
 
 @functools.lru_cache(maxsize=4_096)
-def _quoted_line(line: bytes) -> bytes:
-    """Quoted-printable goes line by line, and most lines of a message are the same for everybody."""
-    return binascii.b2a_qp(line, istext=True)
+def _quoted_line(line: str) -> bytes:
+    """A line in quoted-printable, its end included: most lines of a message are the same for everybody."""
+    return binascii.b2a_qp(line.encode() + b"\r\n", istext=True)
 
 
 def _encoded_words(value: str) -> list[str]:

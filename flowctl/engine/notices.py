@@ -251,7 +251,7 @@ def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int, si
     subject = mime.encoded_value(f"[{said['project']}] {to}{first}"[:SUBJECT_CHARS_MAX])
     text = f"{notice.text.rstrip()}\n\n-- \n{notice.about}\n"
     html = f'<p style="white-space:pre-wrap">{markup.escape(text)}</p>'
-    (text_body, text_encoding), (html_body, html_encoding) = mime.body([text]), mime.body([html])
+    (text_body, text_encoding), (html_body, html_encoding) = mime.body(text), mime.body(html)
     encodings = (text_encoding, html_encoding)
     shape = mime.skeleton(name=name, address=sender, reply_to=None, marketing=False, encodings=encodings)
     message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"

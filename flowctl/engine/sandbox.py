@@ -1,26 +1,42 @@
 """The one place that runs templates: Jinja2 in a sandbox with strict names and a budget of work.
 
 jinja2's sandbox keeps a template from the process, not from its memory and time: `'x' * 10**9` passes it. Here every
-loop turn, macro call, filter and operator is charged to a budget that counts work and not seconds, so that the same
-template with the same data ends the same way on every machine. This bounds what a template can ask for step by step;
-a hard limit on memory belongs to the process that renders.
+loop turn, macro call, filter and operator is charged to `budget`. This bounds what a template can ask for step by step; a hard
+limit on memory belongs to the process that renders.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, time, timedelta
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError, TemplateError, TemplateRuntimeError, TemplateSyntaxError, UndefinedError
+from jinja2.nodes import EvalContext
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from markupsafe import Markup, escape
+
+from flowctl.engine.budget import (
+    CHARS_PER_WORK,
+    INTEGER_BITS_MAX,
+    NUMBER_MAX,
+    OUTPUT_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    WORK_MAX,
+    Runaway,
+    budget,
+    charged,
+    text_size,
+    too_much,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,14 +44,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.compiler import Frame
 
-WORK_MAX = 200_000  # loop turns and calls, and one for every 64 characters made: about half a second at worst
-OUTPUT_CHARS_MAX = 1_000_000
-TEXT_CHARS_MAX = 250_000  # of any value on the way
-NUMBER_MAX = 10_000  # the most an argument may count: a width, a repetition, a range
-INTEGER_BITS_MAX = 256
-CHARS_PER_WORK = 64
-_NUMBER_CHARS = 32  # of what is no text, when it is printed
-_PARTS = 64  # of a text between two looks at its length
+_IN_HTML = re.compile("[&<>'\"]").search
 
 # What a message has use for. Missing are those that make text out of structure (pprint, tojson, xmlattr, format).
 _FILTERS = frozenset({
@@ -55,10 +64,6 @@ _TIME_METHODS = frozenset({
     "date", "day", "days", "hour", "isocalendar", "isoformat", "isoweekday", "minute", "month", "seconds", "second",
     "strftime", "time", "total_seconds", "weekday", "year",
 })  # fmt: skip
-
-
-class Runaway(SecurityError):
-    """A template asked for more work or text than a message can need."""
 
 
 class MissingName(UndefinedError):
@@ -125,92 +130,40 @@ class Unknown(Undefined):
     __lt__ = __le__ = __gt__ = __ge__ = _compared  # type: ignore[assignment]
 
 
-class _Budget(threading.local):
-    """What is left of the work of the rendering under way; one a thread."""
-
-    left = 0
-
-    def spend(self, work: int = 1) -> None:
-        self.left -= work
-        if self.left < 0:
-            message = "the template runs away: more loops and text than a message can need"
-            raise Runaway(message)
-
-
-_budget = _Budget()
-
-
-def _charged(value: Any) -> Any:
-    """A value on its way, paid for."""
-    if isinstance(value, str):
-        if len(value) > TEXT_CHARS_MAX:
-            _too_much(f"a text of {len(value)} characters")
-        _budget.spend(1 + len(value) // CHARS_PER_WORK)
-    elif isinstance(value, list | tuple):
-        if len(value) > NUMBER_MAX:
-            _too_much(f"a list of {len(value)} entries")
-        _budget.spend(1 + len(value))
-    elif isinstance(value, int) and value.bit_length() > INTEGER_BITS_MAX:
-        _too_much("a number of that size")
-    return value
-
-
-def _too_much(what: str) -> NoReturn:
-    message = f"the template asks for {what}"
-    raise Runaway(message)
-
-
-def _text_size(value: Any) -> int:
-    """Characters that printing a value makes, at most. Paid for: lists that hold each other twice are endless."""
-    match value:
-        case str():
-            return len(value)
-        case int() | float():
-            return _NUMBER_CHARS
-        case dict() | Mapping():  # asking an abstract class costs more than all the rest
-            _budget.spend(1 + len(value))
-            return _texts_size(value) + _texts_size(value.values())
-        case list() | tuple():
-            _budget.spend(1 + len(value))
-            return _texts_size(value) + 2 * len(value)
-        case _:
-            return _NUMBER_CHARS
-
-
-def _texts_size(values: Iterable[Any]) -> int:
-    size = 0
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            size += len(value)
-        elif kind is int or kind is float:
-            size += _NUMBER_CHARS
-        else:
-            size += _text_size(value)
-    return size
-
-
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that may not count far, take much text apart, or make much."""
+    function = inspect.unwrap(function)  # jinja2 asks at each call whether it is to be awaited, and it never is here
+    counts, looks_on = name in _COUNTING, name in _LOOKING_ON
 
     @functools.wraps(function)  # copies the mark of filters that want the environment or context
     def guarded(*args: Any, **options: Any) -> Any:
-        for value in (*args, *options.values()):
-            if (
-                isinstance(value, int)
-                and not isinstance(value, bool)
-                and abs(value) > NUMBER_MAX
-                and function.__name__ in _COUNTING
-            ):
-                _too_much(f"{value} of something")
-            if isinstance(value, list | tuple | dict) and _text_size(value) > TEXT_CHARS_MAX:
-                _too_much("more text than a message can need")
-        return _charged(function(*args, **options))
+        for value in (*args, *options.values()) if options else args:
+            if type(value) not in _LIGHT:
+                _weigh(value, counts=counts, looks_on=looks_on)
+        made = function(*args, **options)
+        return made if type(made) is float else charged(made)
 
     return guarded
 
 
-_COUNTING = frozenset({"do_center", "do_indent", "do_batch", "do_slice", "do_truncate", "do_round"})
+def _weigh(value: Any, *, counts: bool, looks_on: bool) -> None:
+    """Look at what a filter is given."""
+    if isinstance(value, int):
+        if counts and abs(value) > NUMBER_MAX:
+            too_much(f"{value} of something")
+    elif isinstance(value, _HOLDERS):
+        if looks_on:
+            budget.spend(1 + len(value))
+        elif text_size(value) > TEXT_CHARS_MAX:
+            too_much("more text than a message can need")
+
+
+_HOLDERS = (list, tuple, dict)
+_COUNTING = frozenset({"center", "indent", "batch", "slice", "truncate", "round"})
+# Those that take no entry apart: each is paid for where something is made of it.
+_LOOKING_ON = frozenset({
+    "count", "d", "default", "first", "last", "length", "map", "reject", "rejectattr", "select", "selectattr",
+})  # fmt: skip
 
 
 def _replace(text: Any, old: str, new: str, count: int | None = None) -> str:
@@ -218,16 +171,35 @@ def _replace(text: Any, old: str, new: str, count: int | None = None) -> str:
     text, old, new = str(text), str(old), str(new)
     grown = len(text) + (text.count(old) if old else len(text) + 1) * len(new)
     if grown > TEXT_CHARS_MAX:
-        _too_much(f"a text of {grown} characters")
+        too_much(f"a text of {grown} characters")
     return str(text).replace(old, new, -1 if count is None else count)
 
 
 class _Generator(CodeGenerator):
-    """Python code in which every turn of a loop is charged, and `~` like every other operator."""
+    """Python code that gathers its pieces in one list, in which every turn of a loop is charged, and `~` like every operator."""
+
+    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
+        """The outermost block makes the list; whatever stands inside adds to it."""
+        outermost = frame.rootlevel and frame.buffer is None
+        if outermost:
+            self.buffer(frame)
+        super().blockvisit(nodes, frame)
+        if outermost:
+            self.writeline(f"yield {frame.buffer}")
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - jinja2's signature
+        # One call instead of three: this is what templates do most.
+        if frame.eval_ctx.volatile:
+            self.write("(environment.shown_html if context.eval_ctx.autoescape else environment.shown_text)(")
+        else:
+            self.write(f"environment.shown_{'html' if frame.eval_ctx.autoescape else 'text'}(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - the same
+        self.write(")")
 
     def visit_Continue(self, node: nodes.Continue, frame: Frame) -> None:  # noqa: ARG002, N802 - jinja2's signature
         # jinja2 allows no node types of one's own, and `continue` exists only with an extension that is not loaded here.
-        self.writeline("environment.beat()", node)
+        self.writeline(f"environment.beat({getattr(node, 'work', 1)})", node)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - jinja2's name
         self.write("environment.concat_charged((")
@@ -245,8 +217,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(undefined=Missing, autoescape=html, finalize=_printed, auto_reload=False, cache_size=0)
-        self.filters = {name: _guarded(function) for name, function in self.filters.items() if name in _FILTERS}
-        self.filters["replace"] = _guarded(_replace)
+        self.filters = {name: _guarded(name, function) for name, function in self.filters.items() if name in _FILTERS}
+        self.filters["replace"] = _guarded("replace", _replace)
         self.globals = {"range": _short_range, "namespace": self.globals["namespace"]}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -257,12 +229,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateSyntaxError(message, forbidden.lineno)
         for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             assert isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock)  # noqa: S101 - tells mypy what find_all knows
-            node.body.insert(0, nodes.Continue(lineno=node.lineno))
+            beat = nodes.Continue(lineno=node.lineno)
+            beat.work = 1 + _printing(node.body)  # type: ignore[attr-defined]  # for the generator
+            node.body.insert(0, beat)
         return tree
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`obj.attribute`: a mapping's own key first, so that `trigger.items` is what the event said."""
-        if isinstance(obj, dict | Mapping):
+        kind = type(obj)
+        if kind is Record or kind is dict:
+            value = obj.get(attribute)
+            if value is not None:
+                return value
+        if isinstance(obj, (dict, Mapping)):
             if attribute in obj:
                 value = obj[attribute]
                 return value if value is not None else Unknown(obj=obj, name=attribute)
@@ -272,7 +251,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`, the same."""
-        if isinstance(argument, str) and isinstance(obj, dict | Mapping):
+        if isinstance(argument, str) and isinstance(obj, (dict, Mapping)):
             return self.getattr(obj, argument)
         return super().getitem(obj, argument)
 
@@ -298,71 +277,113 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
         """A call from a template, charged."""
-        _budget.spend()
-        return _charged(super().call(context, function, *args, **options))
+        budget.spend()
+        return charged(super().call(context, function, *args, **options))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - the same
         """An operator whose result is known to be small before it is made."""
         match operator, left, right:
             case "+", (str() | list() | tuple()), (str() | list() | tuple()):
                 if len(left) + len(right) > TEXT_CHARS_MAX:
-                    _too_much("more text than a message can need")
+                    too_much("more text than a message can need")
             case "*", (str() | list() | tuple()), int():
                 _check_repeated(left, right)
             case "*", int(), (str() | list() | tuple()):
                 _check_repeated(right, left)
             case "**", int(), int() if left.bit_length() * abs(right) > INTEGER_BITS_MAX:
-                _too_much("a number of that size")
+                too_much("a number of that size")
             case "%", str(), _:
                 message = "% formats no text in a message; write values with ~ or {{ }}"
                 raise SecurityError(message)
-        return _charged(self.binop_table[operator](left, right))
+        return charged(self.binop_table[operator](left, right))
 
-    def beat(self) -> None:
-        """One turn of a loop, or one run of a macro."""
-        _budget.spend()
+    def beat(self, work: int) -> None:
+        """One turn of a loop, or one run of a macro, with what it prints."""
+        budget.left -= work
+        if budget.left < 0:
+            budget.spend(0)
+
+    def shown_text(self, value: Any) -> str:
+        """What `{{ value }}` shows in text."""
+        kind = type(value)
+        text = value if kind is str else str(value) if kind is int else str(_printed(value))
+        if len(text) >= CHARS_PER_WORK:
+            budget.spend(len(text) // CHARS_PER_WORK)
+        return text
+
+    def shown_html(self, value: Any) -> str:
+        """What `{{ value }}` shows in HTML: escaped, but for what is HTML already."""
+        kind = type(value)
+        if kind is str:
+            text = str(escape(value)) if _IN_HTML(value) else value
+        elif kind is int or kind is float:
+            text = str(_printed(value))
+        else:
+            text = str(escape(_printed(value)))
+        if len(text) >= CHARS_PER_WORK:
+            budget.spend(len(text) // CHARS_PER_WORK)
+        return text
 
     def concat_charged(self, parts: tuple[Any, ...]) -> str:
         """`a ~ b`, escaped where one part is HTML already."""
-        size = sum(map(_text_size, parts))
+        size = sum(map(text_size, parts))
         if size > TEXT_CHARS_MAX:
-            _too_much(f"a text of {size} characters")
+            too_much(f"a text of {size} characters")
         printed = [_printed(part) for part in parts]
         if self.autoescape or any(isinstance(part, Markup) for part in printed):
             made: str = Markup("").join(map(escape, printed))
         else:
             made = "".join(map(str, printed))
-        _charged(made)
+        charged(made)
         return made
 
 
+# What weighs nothing as a filter's argument: asked first, for most are.
+_LIGHT = frozenset({str, Markup, float, bool, type(None), GeneratorType, Context, EvalContext, Sandbox})
+
+
+def _printing(body: Iterable[nodes.Node]) -> int:
+    """The work of printing a block once: one a value, and one for every 64 characters of its own text; loops inside pay themselves."""
+    work = chars = 0
+    for node in body:
+        if isinstance(node, nodes.TemplateData):
+            chars += len(node.data)
+        elif isinstance(node, nodes.Output):
+            work += sum(not isinstance(child, nodes.TemplateData) for child in node.nodes) + _printing(node.nodes)
+        elif not isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Expr):
+            work += _printing(node.iter_child_nodes())
+    return work + chars // CHARS_PER_WORK
+
+
 def _check_repeated(values: Sequence[Any], times: int) -> None:
-    each = len(values) if isinstance(values, str) else max(1, _text_size(values))
+    each = len(values) if isinstance(values, str) else max(1, text_size(values))
     if each * max(0, times) > TEXT_CHARS_MAX:
-        _too_much(f"{times} times the same")
+        too_much(f"{times} times the same")
 
 
 def _short_range(*numbers: int) -> range:
     """`range(…)` of at most 10,000 numbers."""
     counted = range(*numbers)
     if len(counted) > NUMBER_MAX:
-        _too_much(f"a range of {len(counted)} numbers")
+        too_much(f"a range of {len(counted)} numbers")
     return counted
 
 
 def _printed(value: Any) -> Any:
     """What `{{ value }}` shows: lists as `a, b`, never None, never a mapping."""
+    if type(value) is float:
+        return int(value) if value.is_integer() else value  # 49, not 49.0
     match value:
         case float():
-            return int(value) if value.is_integer() else value  # 49, not 49.0
+            return _printed(float(value))
         case str() | int() | Undefined():
             return value
         case None:
             message = "missing variable: a value is unknown (None)"
             raise MissingName(message)
         case list() | tuple() | set() | frozenset():
-            if _text_size(tuple(value)) > TEXT_CHARS_MAX:
-                _too_much("more text than a message can need")
+            if text_size(tuple(value)) > TEXT_CHARS_MAX:
+                too_much("more text than a message can need")
             return ", ".join(str(_printed(entry)) for entry in value)
         case date() | time() | timedelta():
             return str(value)
@@ -390,31 +411,21 @@ def compiled(source: str, *, html: bool) -> Template:
 
 
 def render(template: Template, variables: dict[str, Any]) -> str:
-    """Run a template within its budget; see `render_parts`."""
-    return "".join(render_parts(template, variables))
-
-
-def render_parts(template: Template, variables: dict[str, Any]) -> list[str]:
-    """Run a template within its budget; what it makes, in pieces: the template's own text is the same object each time.
+    """Run a template within its budget.
 
     Raises:
         MissingName: it uses a name that is not there, or not known.
         Runaway: it asks for too much.
         Exception: whatever else its expressions run into, such as comparing text with a number.
     """
-    _budget.left = WORK_MAX
-    parts: list[str] = []
-    size = 0
-    # Shared: the variables are taken as they are, so that the globals have to be among them.
-    source = iter(
-        template.root_render_func(template.new_context({**template.environment.globals, **variables}, shared=True))
-    )
-    while some := list(islice(source, _PARTS)):
-        size += sum(map(len, some))
-        if size > OUTPUT_CHARS_MAX:
-            _too_much(f"a message of more than {OUTPUT_CHARS_MAX} characters")
-        parts += some
-    return parts
+    budget.left = WORK_MAX
+    environment = template.environment
+    context = Context(environment, {**environment.globals, **variables}, template.name, template.blocks)
+    (parts,) = template.root_render_func(context)
+    text = "".join(parts)
+    if len(text) > OUTPUT_CHARS_MAX:
+        too_much(f"a message of more than {OUTPUT_CHARS_MAX} characters")
+    return text
 
 
 def reason_of(error: Exception) -> str:

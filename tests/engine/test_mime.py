@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import quopri
 from email import message_from_bytes, policy
 
 import pytest
@@ -24,9 +27,7 @@ EXPECTED = [
 
 
 def built(subject="Bonjour", text="texte", html="<p>html</p>", *, name="Maison Lune", url="https://x.example/u/t"):
-    # In pieces, as templates make them.
-    pieces = [html[start : start + 7] for start in range(0, len(html), 7)] or [html]
-    (text_bytes, *encoding), (html_bytes, *other) = mime.body([text]), mime.body(pieces)
+    (text_bytes, *encoding), (html_bytes, *other) = mime.body(text), mime.body(html)
     encodings = (*encoding, *other)
     made = mime.skeleton(name=name, address="shop@shop.example", reply_to=None, marketing=False, encodings=encodings)
     headers = [
@@ -112,6 +113,17 @@ def test_text_beyond_latin_goes_in_base64(text):
     assert read(built(text=text))[1] == text + "\n"
 
 
+@given(TEXTS)
+def test_a_body_takes_the_shorter_encoding(text):
+    data, encoding = mime.body(text)
+    other = base64.encodebytes(quopri.decodestring(data)) if encoding == "quoted-printable" else b""
+    lines = base64.b64decode(data).splitlines(keepends=True) if encoding == "base64" else []
+    quoted = b"".join(binascii.b2a_qp(line, istext=True) for line in lines)
+    assert (
+        len(data) <= len(other.replace(b"\n", b"\r\n")) * 1.05 + 80 if other else len(data) <= len(quoted) * 1.05 + 80
+    )
+
+
 def test_lines_of_dots_blanks_and_boundaries_survive():
     text = ".\n..\n.x\nblank \ntab\t\nFrom me\n--=_x\n=_\n--\n"
     assert read(built(text=text))[1] == text
@@ -119,4 +131,4 @@ def test_lines_of_dots_blanks_and_boundaries_survive():
 
 def test_half_a_surrogate_pair_is_refused():
     with pytest.raises(UnicodeError):
-        mime.body(["a", "\ud800"])
+        mime.body("a\ud800")
