@@ -32,7 +32,7 @@ def _group() -> None:
 def import_(
     ctx: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help='As messages say it: coupon("NAME").', show_default=False)
+        str, typer.Argument(metavar="NAME", help='As templates say it: coupon("NAME").', show_default=False)
     ],
     file: Annotated[
         str,
@@ -44,8 +44,8 @@ def import_(
 ) -> int:
     """Add codes to a pool; those it has already are passed over.
 
-    Each contact who gets a message with coupon("NAME") gets one code of the pool, and keeps it. Where none is left the message fails
-    and says so.
+    Each contact who gets a message with coupon("NAME"), or comes to a step whose value calls it, gets one code of the pool, and keeps
+    it. Where none is left the message or the step fails for that contact and says so.
     """
     from flowctl.store import coupons
 

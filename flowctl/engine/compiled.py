@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine import only_to, quiet_rules, scores
 from flowctl.engine.attachments import files_of, keep
+from flowctl.engine.called import Wanted
 from flowctl.engine.compiler import Compiler
 from flowctl.engine.conditions import full_sql, probes, sql, unsupported
 from flowctl.engine.conditions.scope import Scope
@@ -19,7 +20,6 @@ from flowctl.engine.templates import prepare
 from flowctl.engine.variants import experiment
 from flowctl.failure import ProblemsFound
 from flowctl.language.conditions import SegmentLeaf, leaves
-from flowctl.language.problem import Problem
 from flowctl.language.survey import ANSWER_TYPES
 from flowctl.project.providers import provider_of
 from flowctl.project.time_scale import at_its_pace
@@ -28,10 +28,11 @@ from flowctl.store.zones import zone_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from flowctl.language.geofence import Geofence
     from flowctl.language.message import Message
+    from flowctl.language.problem import Problem
     from flowctl.language.segment import Segment
     from flowctl.language.settings import ChannelSettings, Service
     from flowctl.language.workflow import Workflow
@@ -274,7 +275,8 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
             read=project.bodies.get,
             project=project.settings.project,
         )
-        problems.extend(_calls(project, message, snapshot))
+        wanted = Wanted(surveys=set(snapshot["surveys"]), events=snapshot["events"])
+        problems.extend(wanted.faults(project, message.place, about=f"message {message.name}: "))
     except ProblemsFound as found:
         problems.extend(found.problems)
         snapshot = {}
@@ -288,27 +290,6 @@ def _message(project: Project, message: Message, scope: Scope, problems: list[Pr
         if once is None
         else (1 << 53 if once == "ever" else once.elapsed_ms),  # ever: longer than all time
     }
-
-
-def _calls(project: Project, message: Message, snapshot: Mapping[str, Any]) -> Iterator[Problem]:
-    """Surveys and events that a message's templates call for and that are not there, and survey links that would lead nowhere."""
-    unknown = [
-        *(("survey", name) for name in snapshot["surveys"] if name not in project.surveys),
-        *(("event", name) for name in snapshot["events"] if name not in project.settings.event_properties),
-    ]
-    for kind, name in unknown:
-        text = f"message {message.name}: there is no {kind} `{name}`"
-        yield Problem(
-            code="REF001",
-            slug="unknown-reference",
-            message=text,
-            place=message.place,
-            help=f"declare the {kind}, or mend its name",
-        )
-    if snapshot["surveys"] and not project.settings.public_url:
-        text = f"message {message.name}: `survey_url` makes a link, and flowctl.yaml has no `public_url:` for it"
-        help_ = "set `public_url:` to where answers are received"
-        yield Problem(code="RUN003", slug="no-survey-url", message=text, place=message.place, help=help_)
 
 
 def _service(said: Service) -> dict[str, Any]:

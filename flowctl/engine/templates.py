@@ -63,7 +63,7 @@ NAMES = frozenset(
     }
 )
 # What is fetched before a template runs, so that it must be said in so many words: the call → an example of it.
-_CALLS = {"survey_url": 'survey_url("nps")', "coupon": 'coupon("WELCOME10")', "events": 'events.last("page_viewed", 5)'}
+CALLS = {"survey_url": 'survey_url("nps")', "coupon": 'coupon("WELCOME10")', "events": 'events.last("page_viewed", 5)'}
 FEEDBACK_CHARS = (5, 15)
 EVENTS_MAX = 100  # what one template may look back on
 _KINDS = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".mjml": "mjml"}
@@ -351,20 +351,14 @@ class _Preparation:
                 f"nothing provides `{name}`",
                 f"did you mean `{near[0]}`?" if near else "",
             )
-        for name in sorted(used & _CALLS.keys()):
-            self._calls(tree, name, place)
+        for name in sorted(used & CALLS.keys()):
+            called = calls(tree, name)
+            if called is None:
+                self._found(place, "YML007", "invalid-value", f"`{name}` must be written out, like {CALLS[name]}")
+                continue
+            for what, number in called.items():
+                self._called[name][what] = max(self._called[name].get(what, 0), number)
         return used
-
-    def _calls(self, tree: nodes.Template, name: str, place: Place) -> None:
-        """Note what a template calls for by a name; anything but a call with plain values is a problem."""
-        calls = [arguments for call in tree.find_all(nodes.Call) if (arguments := _arguments(call, name)) is not None]
-        mentions = sum(node.name == name for node in tree.find_all(nodes.Name))
-        if mentions != len(calls) or not all(calls):
-            self._found(place, "YML007", "invalid-value", f"`{name}` must be written out, like {_CALLS[name]}")
-            return
-        for what, number in (call for call in calls if call):
-            known = self._called[name]
-            known[what] = max(known.get(what, 0), number)
 
     def _template_fault(self, error: TemplateError, place: Place) -> None:
         line = error.lineno if isinstance(error, TemplateSyntaxError) else 1
@@ -387,6 +381,18 @@ def _feedback_sender(project: str) -> str:
 def attached_path(part: EmailVariant, file: str) -> str:
     """Where in the project a file to attach lies: beside the message."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(part.place_of("attach").path), file))
+
+
+def calls(tree: nodes.Template, name: str) -> dict[str, int] | None:
+    """What a template calls for by a name of CALLS, and the most of each; None where it is not written out in plain values."""
+    found = [arguments for call in tree.find_all(nodes.Call) if (arguments := _arguments(call, name)) is not None]
+    mentions = sum(node.name == name for node in tree.find_all(nodes.Name))
+    if mentions != len(found) or not all(found):
+        return None
+    most: dict[str, int] = {}
+    for what, number in (call for call in found if call):
+        most[what] = max(most.get(what, 0), number)
+    return most
 
 
 def _arguments(call: nodes.Call, name: str) -> tuple[str, int] | tuple[()] | None:

@@ -83,11 +83,22 @@ class Bench:
         self._tested = replace(project, workflows={**project.workflows, **live}, environment="")
         apply(self._base, self._tested, commit="files", now=0)
         self._runtime = prepare(self._base).runtime
+        for name in sorted(self._coupons()):
+            coupons.add(self._base.connection, name, [f"{name}-TEST"])
         self.trail = Trail()
 
     def close(self) -> None:
         """Give the memory back."""
         self._base.close()
+
+    def _coupons(self) -> set[str]:
+        """The pools that messages and steps give from."""
+        names = {name for said in self._runtime.said["messages"].values() for name in said["coupons"]}
+        for (number,) in self._base.connection.execute("SELECT id FROM workflow_versions"):
+            for instruction in self._runtime.versions[number].instructions:
+                for template in instruction.get("templates", ()):
+                    names.update(template.get("calls", {}).get("coupon", ()))
+        return names
 
     def run(self, name: str, scenario: ScenarioBody) -> Outcome:
         """Live a scenario to the end of its expectations."""
@@ -180,8 +191,6 @@ class _Story:
             consents.record(connection, list(self._consents(contact, values, born)), now=born)
             for fact, at in zip(scenario.history, past, strict=True):
                 self._event(contact, fact.event, at, fact.properties, None)
-            for name in {name for said in self._runtime.said["messages"].values() for name in said["coupons"]}:
-                coupons.add(connection, name, [f"{name}-TEST"])
             plans = {plan.name: plan for plan in self._runtime.segments}
             for segment in in_order(self._project.segments.values()):
                 judge_in_full(connection, plans[segment.name], self._start - 1)
