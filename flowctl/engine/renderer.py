@@ -6,23 +6,25 @@ processor time a letter. Who exceeds them loses the process, and with it its own
 
 from __future__ import annotations
 
+import operator
 import os
 import pickle
 import resource
 import signal
 import struct
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Links
 
-if TYPE_CHECKING:
-    from flowctl.channels.channel import Letter
-
 MEMORY_BYTES_MAX = 1 << 30
-LETTER_CPU_S = 5.0  # the work budget ends any template in half a second; this is for what the budget cannot see
+LETTER_CPU_S = 5.0  # of one letter, or of all of a frame: the work budget ends any template in half a second; this is for what the budget cannot see
 HEAD = struct.Struct("!I")
+NOTHING: Any = object()
+LETTER = ("key", "message_id", "channel", "sender", "recipient", "payload", "marketing")
+"""A letter on its way is the tuple of its fields: pickling a dataclass takes longer than sending it."""
+_values = operator.attrgetter(*LETTER)
 TOO_MUCH_MEMORY = "it takes more memory than a message may"
 
 
@@ -37,12 +39,16 @@ def main() -> None:
     # Whatever prints must not end up among the letters.
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    said = read_frame(source)
+    said = _heard(source)
     if said is None:
         return
     letters, messages = _letters(said), said["messages"]
-    while (jobs := read_frame(source)) is not None:
-        write_frame(sink, [_built(letters, messages[name], case) for name, case in jobs])
+    while (jobs := _heard(source)) is not None:
+        # For all of them: where one takes it all, each is asked for again alone.
+        signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
+        sink.write(frame([_built(letters, messages[name], case) for name, case in jobs]))
+        sink.flush()
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _letters(said: dict[str, Any]) -> Letters:
@@ -55,18 +61,16 @@ def _letters(said: dict[str, Any]) -> Letters:
     return Letters(links, signers=signers)
 
 
-def _built(letters: Letters, message: dict[str, Any], case: Any) -> Letter | Refused:
-    signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
+def _built(letters: Letters, message: dict[str, Any], case: Any) -> tuple[Any, ...] | Refused:
     try:
-        return letters.build(message, **case)
+        made = letters.build(message, **case)
     except MemoryError:
         return Refused(reason=TOO_MUCH_MEMORY)
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    return made if isinstance(made, Refused) else _values(made)
 
 
-def read_frame(source: IO[bytes]) -> Any:
-    """One object; None where the pipe is closed. Both ends are this program, so that pickle is no risk."""
+def _heard(source: IO[bytes]) -> Any:
+    """The next object; None where the pipe is closed."""
     head = source.read(HEAD.size)
     if len(head) < HEAD.size:
         return None
@@ -75,11 +79,22 @@ def read_frame(source: IO[bytes]) -> Any:
     return pickle.loads(data) if len(data) == size else None  # noqa: S301 - written by our own other end
 
 
-def write_frame(sink: IO[bytes], said: Any) -> None:
-    """Write one object."""
+def frame(said: Any) -> bytes:
+    """An object as it goes through a pipe. Both ends are this program, so that pickle is no risk."""
     data = pickle.dumps(said, protocol=pickle.HIGHEST_PROTOCOL)
-    sink.write(HEAD.pack(len(data)) + data)
-    sink.flush()
+    return HEAD.pack(len(data)) + data
+
+
+def unframed(came: bytearray) -> Any:
+    """Take the first object from what came through a pipe; `NOTHING` while it is not whole."""
+    if len(came) < HEAD.size:
+        return NOTHING
+    end = HEAD.size + HEAD.unpack_from(came)[0]
+    if len(came) < end:
+        return NOTHING
+    said = pickle.loads(memoryview(came)[HEAD.size : end])  # noqa: S301 - written by our own other end
+    del came[:end]
+    return said
 
 
 if __name__ == "__main__":

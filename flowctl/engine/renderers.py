@@ -6,31 +6,32 @@ Only where many messages wait: a process takes a fifth of a second to start, in 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 from collections import deque
 from itertools import cycle, islice
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from flowctl.channels.channel import Letter
 from flowctl.engine.letters import Refused
-from flowctl.engine.renderer import LETTER_CPU_S, read_frame, write_frame
+from flowctl.engine.renderer import LETTER, LETTER_CPU_S, NOTHING, frame, unframed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowctl.channels.channel import Letter
     from flowctl.engine.claims import Claim
 
 Job = tuple["Claim", str, dict[str, Any]]
 """A claim, the name of its message, what its letter is made from."""
 
 BATCH = 25  # letters a frame
-AHEAD = 3  # frames a process has before it: one in work, one in the pipe, one on its way back
+AHEAD = 8  # frames a process has before it: enough to work on while this one commits and speaks to servers
 PATIENCE_S = 120.0  # for a frame; its letters are bounded one by one, so this is for a process that hangs
+_PIPE_BYTES = 1 << 20
 # What Python itself needs; nothing that could be a secret.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ", "PYTHONTZPATH")
 
@@ -74,27 +75,39 @@ class Renderers:
 
 
 class _Process:
-    """One process, started when it is first given something, and again where it died."""
+    """One process, started when it is first given something, and again where it died.
+
+    Its pipes are read and written as they are ready, in the caller's thread: a thread of its own would have the interpreter
+    change hands at every letter.
+    """
 
     def __init__(self, said: dict[str, Any]) -> None:
         self._said = said
         self._child: subprocess.Popen[bytes] | None = None
-        self._made: SimpleQueue[Any] = SimpleQueue()
+        self._unsent = bytearray()
+        self._came = bytearray()
 
     def give(self, batch: list[Job]) -> None:
         """Hand over a batch; a process that is dead shows it when its letters are taken."""
-        child = self._child or self._start()
-        assert child.stdin is not None  # noqa: S101 - a pipe, by how it was started
-        with contextlib.suppress(OSError):
-            write_frame(child.stdin, [(name, case) for _, name, case in batch])
+        if self._child is None:
+            self._start()
+        self._unsent += frame([(name, case) for _, name, case in batch])
+        self._write()
 
     def take(self) -> list[Letter | Refused] | None:
         """The letters of the oldest batch; None where the process died over it."""
-        try:
-            made: list[Letter | Refused] | None = self._made.get(timeout=PATIENCE_S)
-        except Empty:
-            made = None
-        return made
+        child = self._child
+        if child is None:
+            return None
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - pipes, by how it was started
+        while (made := unframed(self._came)) is NOTHING:
+            writing = [child.stdin] if self._unsent else []
+            readable, writable, _ = select.select([child.stdout], writing, [], PATIENCE_S)
+            if writable:
+                self._write()
+            if not (writable or self._read()) or not (readable or writable):
+                return None
+        return [one if isinstance(one, Refused) else Letter(**dict(zip(LETTER, one, strict=True))) for one in made]
 
     def one_by_one(self, batch: list[Job]) -> list[Letter | Refused]:
         """A batch again after a death, each letter alone: the one that kills again is refused."""
@@ -112,6 +125,8 @@ class _Process:
     def end(self) -> None:
         """Kill it: it holds nothing that is not made again."""
         child, self._child = self._child, None
+        self._unsent.clear()
+        self._came.clear()
         if child is not None:
             child.kill()
             child.wait()
@@ -134,24 +149,50 @@ class _Process:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "flowctl.engine.renderer"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, bufsize=0,
         )  # fmt: skip
         assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - pipes, as said above
-        self._child, self._made = child, SimpleQueue()
-        # Read all the time, or both would wait for the other to read first.
-        threading.Thread(target=_listen, args=(child.stdout, self._made), name="flowctl-rendered", daemon=True).start()
-        with contextlib.suppress(OSError):
-            write_frame(child.stdin, self._said)
+        for pipe in (child.stdin, child.stdout):
+            os.set_blocking(pipe.fileno(), False)
+            _widen(pipe.fileno())
+        self._child = child
+        self._unsent += frame(self._said)
+        self._write()
         return child
 
+    def _write(self) -> None:
+        """What the pipe takes now."""
+        child = self._child
+        if child is None or child.stdin is None:
+            return
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(child.stdin.fileno(), self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:  # it died, and shows it when its letters are taken
+            self._unsent.clear()
 
-def _listen(source: Any, made: SimpleQueue[Any]) -> None:
-    try:
-        while (letters := read_frame(source)) is not None:
-            made.put(letters)
-    except (OSError, ValueError):  # closed from the other side
-        pass
-    made.put(None)
+    def _read(self) -> bool:
+        """What came so far; False where nothing more will come."""
+        child = self._child
+        if child is None or child.stdout is None:
+            return False
+        try:
+            while data := os.read(child.stdout.fileno(), _PIPE_BYTES):
+                self._came += data
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def _widen(pipe: int) -> None:
+    """Room for several batches, so that neither end waits for the other; where the system refuses it, it is only slower."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _close(pipe: Any) -> None:

@@ -15,6 +15,7 @@ from flowctl.engine import renderers
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Links
 from flowctl.engine.processes import MANY, processes_wanted
+from flowctl.engine.renderer import frame
 from flowctl.engine.renderers import AHEAD, BATCH, Renderers
 from flowctl.engine.templates import prepare
 from flowctl.language.message import Message
@@ -109,14 +110,15 @@ def test_memory_has_a_limit(make):
     assert isinstance(after, Letter)
 
 
-def test_processor_time_has_a_limit(tmp_path):
+def test_processor_time_has_a_limit():
     """The timer ends a process in the middle of C code, where no Python handler would run."""
     program = (
-        "import signal\nfrom flowctl.engine import renderer\nrenderer.LETTER_CPU_S = 0.2\nsignal.signal(signal.SIGPROF, signal.SIG_DFL)\n"
-        "class Slow:\n    def build(self, message, **case):\n        return 'x' * 10**9 * 9 if False else sum(range(10**12))\n"
-        "renderer._built(Slow(), {}, {})\n"
+        "from flowctl.engine import renderer\nrenderer.LETTER_CPU_S = 0.2\n"
+        "class Slow:\n    def build(self, message, **case):\n        return sum(range(10**12))\n"
+        "renderer._letters = lambda said: Slow()\nrenderer.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    work = frame({"messages": {"m": {}}}) + frame([("m", {})])
+    done = subprocess.run([sys.executable, "-c", program], input=work, timeout=30, check=False)
     assert done.returncode == -signal.SIGPROF
 
 
