@@ -6,9 +6,11 @@ import json
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from flowctl.store.fields import quoted
+
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 def contact_values(
@@ -29,25 +31,45 @@ def typed_values(said: Mapping[str, Any], types: Mapping[str, str]) -> dict[str,
     return {name: _known(said.get(name), type_) for name, type_ in types.items()}
 
 
+class ContactReader:
+    """Reads many contacts for templates: the columns to select of `contacts c`, and a row of them as the fields' values."""
+
+    def __init__(self, connection: sqlite3.Connection, types: Mapping[str, str]) -> None:
+        held = {row[1] for row in connection.execute("PRAGMA table_info(contacts)")}
+        self._names = tuple(types)
+        self._conversions = [(name, _CONVERSIONS[type_]) for name, type_ in types.items() if type_ in _CONVERSIONS]
+        self.columns = ", ".join(f"c.{quoted(name)}" if name in held else "NULL" for name in types)
+
+    def values(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        """The values by field name, of a row that begins with `columns`; as `typed_values`."""
+        said = dict(zip(self._names, row, strict=False))
+        for name, convert in self._conversions:
+            if (value := said[name]) is not None:
+                said[name] = _converted(convert, value)
+        return said
+
+
+def _date_time(value: int) -> datetime:
+    return datetime.fromtimestamp(value / 1000, UTC)
+
+
+# What SQLite holds otherwise than templates see it.
+_CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    "boolean": bool,
+    "tags": json.loads,
+    "date": date.fromisoformat,
+    "datetime": _date_time,
+}
+
+
 def _known(value: Any, type_: str) -> Any:
+    convert = _CONVERSIONS.get(type_)
+    return value if value is None or convert is None else _converted(convert, value)
+
+
+def _converted(convert: Callable[[Any], Any], value: Any) -> Any:
     """A value; None for a date that SQLite can hold and no calendar of Python does, so that one such contact stops no others."""
     try:
-        return _typed(value, type_)
+        return convert(value)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _typed(value: Any, type_: str) -> Any:
-    if value is None:
-        return None
-    match type_:
-        case "boolean":
-            return bool(value)
-        case "tags":
-            return json.loads(value)
-        case "date":
-            return date.fromisoformat(value)
-        case "datetime":
-            return datetime.fromtimestamp(value / 1000, UTC)
-        case _:
-            return value

@@ -28,10 +28,14 @@ class Costs:
             name: said["cost"] for name, said in channels.items() if said.get("cost")
         }
 
+    def counted(self, channel: str) -> bool:
+        """Whether anything is noted of a channel's messages."""
+        return channel in self._said or channel == "sms"
+
     def note(self, outbox_id: int, contact_id: int, letter: Letter, receipt: Receipt) -> None:
         """Note one attempt, inside the transaction that settles it; free channels and what did not leave cost nothing."""
         said = self._said.get(letter.channel)
-        if receipt.outcome not in _BILLED or (said is None and letter.channel != "sms"):
+        if receipt.outcome not in _BILLED or not self.counted(letter.channel):
             return
         parts = segments_of(letter)
         amount = None

@@ -255,7 +255,7 @@ def test_what_another_program_stored_after_the_claim_stops_what_has_not_begun(fa
     mark = Delivery._mark
     told = []
 
-    def meanwhile(self, keys):
+    def meanwhile(self, *said):
         if not told:  # all are claimed, none has left
             told.append(True)
             if fact == "suppressed":
@@ -264,7 +264,7 @@ def test_what_another_program_stored_after_the_claim_stops_what_has_not_begun(fa
                 end(
                     world.connection, "SELECT id, 1 FROM enrollments WHERE contact_id = 10", EXITED, "by hand", at("5m")
                 )
-        return mark(self, keys)
+        return mark(self, *said)
 
     monkeypatch.setattr(Delivery, "_mark", meanwhile)
     world.ticks("5m")
