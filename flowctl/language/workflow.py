@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
 from flowctl.language.conditions import Condition
-from flowctl.language.durations import Span
+from flowctl.language.durations import Duration, NotADuration, Span, Wait, parse
 from flowctl.language.model import Model, Slug, StepName
 from flowctl.language.settings import Guard
 from flowctl.language.steps import Step
@@ -59,10 +59,34 @@ def _placed(plain: dict[str, Any], like: Any) -> Any:
     return block
 
 
+def _gap(value: Any) -> Any:
+    """A bare 0 needs no unit: no time is no time."""
+    if value == "0" or (type(value) is int and value == 0):
+        return Duration()
+    try:
+        return parse(value)
+    except NotADuration as error:
+        message = f"{error}, 0 for at once"
+        raise NotADuration(message) from None
+
+
+Gap = Annotated[
+    Wait,
+    BeforeValidator(_gap),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"const": 0}],
+            "examples": ["7d", "30m", 0],
+            "description": "a duration, or 0: at once, even by the fact that ended the last journey",
+        }
+    ),
+]
+
+
 class Reentry(Model):
     """Whether somebody may enter again, and what becomes of who is still inside."""
 
-    after: Span | Literal["never"] = "never"
+    after: Gap | Literal["never"] = "never"
     since: Literal["exit", "entry"] = "exit"
     while_active: Literal["ignore", "restart", "parallel"] = "ignore"
     key: Source | None = None

@@ -391,6 +391,29 @@ def test_never_again_unless_said():
     assert [detail["reason"] for kind, detail in world.journal("ana") if kind == "refused"] == ["once", "once"]
 
 
+@pytest.mark.parametrize("after", ["0", "'0'", "0s", "0d"])
+def test_at_once_means_by_the_very_fact_that_ended_the_last_journey(after):
+    keys = {"triggers": "[{event: purchase}]", "goal": "{event: purchase}"}
+    world = World(workflow("w", steps=STAY, reentry=f"{{after: {after}}}", **keys))
+    world.contact("ana")
+    for hour in (1, 3, 5):
+        world.event("ana", "purchase", at(f"{hour}h"))
+    world.ticks("10h", "11h")
+    assert minutes(world) == [("ana", 60), ("ana", 180), ("ana", 300)]
+    assert world.states() == [("goal", "goal"), ("goal", "goal"), ("active", None)]
+
+
+def test_what_goes_round_at_once_stops_at_a_limit_and_holds_nobody_up():
+    triggers = "[{event: signup}, {field: engagement, changes: true}]"
+    world = World(workflow("w", steps="- add: {engagement: 1}", triggers=triggers, reentry="{after: 0}"))
+    for key in ("ana", "bea"):
+        world.contact(key)
+        world.event(key, "signup", at("1h"))
+    report = world.tick(at("2h"))
+    assert report.unfinished
+    assert world.value("ana", "engagement") == world.value("bea", "engagement") > 1
+
+
 def test_restart_takes_the_message_back_and_begins_anew():
     steps = "- send: bye\n- send: hello\n- wait: 10d"
     world = World(workflow("w", steps=steps, reentry="{while_active: restart}"), settings=CAPPED)

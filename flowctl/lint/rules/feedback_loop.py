@@ -3,7 +3,8 @@
 ## What it does
 
 Reports a workflow that may be entered again and has a step that writes (`set`, `add`, `tag`, `untag`) the field that its own trigger watches, or a field that the segment
-it is entered by asks for, where time can pass behind that step.
+it is entered by asks for, where time can pass behind that step. Where none passes, reports an `add` to a field whose every change is a trigger, with
+`reentry: {after: 0}`: it begins again at once, without end.
 
 ## Why is this bad
 
@@ -73,17 +74,38 @@ def check(context: Context) -> Iterator[Problem]:
         watched = dict(_watched(journey, context))
         for step in journey.steps if watched else ():
             for name in _written(step):
-                if name in watched and any(one.op in RESTING for one in journey.behind(step)):
-                    yield Problem(
-                        code=CODE,
-                        slug=SLUG,
-                        severity=SEVERITY,
-                        message=f"{said(step)} writes `{name}`, by which `{journey.name}` is entered, and time passes behind it: it starts nobody anew",
-                        place=spot(step),
-                        related=(Related(place=watched[name], label="entered by it"),),
-                        help="put it at the end of the journey, or write another field",
-                        step=journey.label(step),
-                    )
+                if name not in watched:
+                    continue
+                rests = any(one.op in RESTING for one in journey.behind(step))
+                if rests or _goes_round(journey, step, name):
+                    yield _finding(journey, step, name, watched[name], rests=rests)
+
+
+def _goes_round(journey: Journey, step: Step, name: str) -> bool:
+    """Whether a step without time behind it lets its contact in again, whose step does so again: an `add` changes a field each time."""
+    after = journey.workflow.reentry.after
+    every = {one.field for one in journey.workflow.triggers if isinstance(one, FieldTrigger) and one.changes}
+    return isinstance(step, AddStep) and name in every and after != "never" and after.elapsed_ms == 0
+
+
+def _finding(journey: Journey, step: Step, name: str, watched: Place, *, rests: bool) -> Problem:
+    what = (
+        "time passes behind it: it starts nobody anew"
+        if rests
+        else "ends at that instant: with `after: 0` it starts anew without end"
+    )
+    return Problem(
+        code=CODE,
+        slug=SLUG,
+        severity=SEVERITY,
+        message=f"{said(step)} writes `{name}`, by which `{journey.name}` is entered, and {what}",
+        place=spot(step),
+        related=(Related(place=watched, label="entered by it"),),
+        help="put it at the end of the journey, or write another field"
+        if rests
+        else "write another field, or let time pass: `reentry: {after: 1d}`",
+        step=journey.label(step),
+    )
 
 
 def _watched(journey: Journey, context: Context) -> Iterator[tuple[str, Place]]:
