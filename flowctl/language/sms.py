@@ -1,4 +1,4 @@
-"""How long a text is as an SMS, which words of a reply mean stop, and what a sender may be called."""
+"""How long a text is as an SMS, which words of a reply mean stop and start, and what a sender may be called."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ STOP_WORDS = frozenset(
         "baja", "parar", "cancelar", "sair", "remover", "cancella", "disiscrivi",
     }
 )  # fmt: skip
+# Replies that take a stop back, as carriers in the United States know them (CTIA, Messaging Principles and Best Practices, §5.1;
+# Twilio's START and UNSTOP). Not its YES: that answers other questions too.
+START_WORDS = frozenset({"start", "unstop"})
 # "STOP 36111": the word and the short number it was sent to.
 _SHORT_NUMBER = re.compile(r"\s+(?:au\s+|to\s+|aan\s+)?\d{3,8}")
 _AROUND = " \t\r\n.,;:!?\"'«»“”’()[]*-–"
@@ -75,14 +78,23 @@ def _parts(sizes: list[int], alone: int, concatenated: int) -> int:
 
 def says_stop(text: str) -> bool:
     """Whether a reply is one of `STOP_WORDS`, whatever its case and accents, alone or with the short number behind it."""
+    return _says(text, STOP_WORDS)
+
+
+def says_start(text: str) -> bool:
+    """Whether a reply is one of `START_WORDS`, as `says_stop` reads them."""
+    return _says(text, START_WORDS)
+
+
+def _says(text: str, known: frozenset[str]) -> bool:
     if len(text) > STOP_CHARS_MAX:
         return False
     plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
     words = " ".join(plain.strip(_AROUND).split())
-    if words in STOP_WORDS:
+    if words in known:
         return True
     number = _SHORT_NUMBER.search(words)
-    return number is not None and number.end() == len(words) and words[: number.start()] in STOP_WORDS
+    return number is not None and number.end() == len(words) and words[: number.start()] in known
 
 
 def sender_fault(sender: str) -> str:

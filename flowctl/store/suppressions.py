@@ -65,14 +65,14 @@ def link(connection: sqlite3.Connection, contact_ids: Sequence[int], *, now: int
     return sum(_link(connection, channel, contact_ids, now, new=new) for channel in ADDRESS_FIELDS)
 
 
-def lift(connection: sqlite3.Connection, contact_id: int, channel: str, *, now: int) -> bool:
+def lift(connection: sqlite3.Connection, contact_id: int, channel: str, *, now: int, source: str | None = None) -> bool:
     """Lift what the contact's own unsubscribing suppressed, because it asked for messages again; whether there was any.
 
-    Bounces, complaints and suppressions by hand stay.
+    Bounces, complaints and suppressions by hand stay; where a `source` is given, so does what came from another.
     """
     hashes = connection.execute(
-        "SELECT hash FROM suppressions WHERE contact_id = ? AND channel = ? AND reason = 'unsubscribed'",
-        (contact_id, channel),
+        "SELECT hash FROM suppressions WHERE contact_id = ?1 AND channel = ?2 AND reason = 'unsubscribed' AND source = coalesce(?3, source)",
+        (contact_id, channel, source),
     ).fetchall()
     for (digest,) in hashes:
         holders = connection.execute(

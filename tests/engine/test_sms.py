@@ -305,15 +305,79 @@ def test_other_words_change_nothing(text):
     assert suppressed(world) == []
 
 
-def test_start_grants_nothing_and_an_old_stop_undoes_no_new_consent():
+def consent(world):
+    return world.connection.execute("SELECT granted, source FROM consents WHERE channel = 'sms'").fetchall()
+
+
+def test_an_old_stop_undoes_no_new_consent():
     world = World(messages=SMS)
     world.contact("ana", consent=("sms",), phone=ANA, when=at("1d"))
     reply(world, "ana", "STOP", at("1h"), now=at("2d"))
-    assert world.connection.execute("SELECT granted FROM consents").fetchall() == [(1,)]
+    assert consent(world) == [(1, "test")]
     assert suppressed(world) == []
-    reply(world, "ana", "STOP", at("3d"))
-    reply(world, "ana", "START", at("4d"))
-    assert world.connection.execute("SELECT granted FROM consents").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("word", ["START", " unstop! ", "Start 36111"])
+def test_start_gives_back_what_stop_took(word):
+    world = World(workflow("w", steps="- send: hello\n- wait: 1d\n- send: hello"), messages=SMS)
+    world.contact("ana", consent=("sms",), phone=ANA, first_name="Ana")
+    for said, hour in (("STOP", "1h"), ("STOP", "2h"), (word, "3h")):
+        reply(world, "ana", said, at(hour))
+    assert consent(world) == [(1, "sms_received START")]
+    assert suppressed(world) == []
+    world.event("ana", "signup", at("4h"))
+    world.tick(at("4h"))
+    assert world.messages("ana") == ["hello"]
+
+
+def test_start_gives_no_consent_that_was_not_there():
+    world = World(messages=SMS)
+    world.contact("ana", consent=(), phone=ANA)
+    reply(world, "ana", "START", at("1h"))
+    assert consent(world) == []
+    for said, hour in (("STOP", "2h"), ("START", "3h")):
+        reply(world, "ana", said, at(hour))
+    assert consent(world) == [(0, "sms_received STOP")]
+    assert suppressed(world) == []
+
+
+def test_start_takes_back_no_other_withdrawal():
+    world = World(messages=SMS)
+    world.contact("ana", consent=("sms", "email"), phone=ANA)
+    reply(world, "ana", "STOP", at("1h"))
+    world.withdraw("ana", "sms", at("2h"))
+    world.withdraw("ana", "email", at("2h"))
+    reply(world, "ana", "START", at("3h"))
+    assert world.connection.execute("SELECT channel, granted FROM consents ORDER BY channel").fetchall() == [
+        ("email", 0),
+        ("sms", 0),
+    ]
+
+
+@pytest.mark.parametrize("reason", ["manual", "complained", "unsubscribed"])
+def test_start_lifts_no_suppression_that_stop_did_not_make(reason):
+    world = World(messages=SMS)
+    world.contact("ana", consent=("sms",), phone=ANA)
+    world.suppress(ANA, at("1m"), channel="sms", reason=reason)
+    for said, hour in (("STOP", "1h"), ("START", "2h")):
+        reply(world, "ana", said, at(hour))
+    assert consent(world) == [(1, "sms_received START")]
+    assert suppressed(world) == [("sms", reason)]
+
+
+@pytest.mark.parametrize("order", [("STOP", "START"), ("START", "STOP")])
+def test_replies_count_by_their_own_times_in_whatever_order_they_are_imported(order):
+    hours = {"STOP": "1h", "START": "2h"}
+    world = World(messages=SMS)
+    world.contact("ana", consent=("sms",), phone=ANA)
+    for said in order:
+        reply(world, "ana", said, at(hours[said]), now=at("3h"))
+    assert consent(world) == [(1, "sms_received START")]
+    assert suppressed(world) == []
+    reply(world, "ana", "STOP", at("4h"))
+    reply(world, "ana", "START", at("150m"), now=at("5h"))
+    assert consent(world) == [(0, "sms_received STOP")]
+    assert suppressed(world) == [("sms", "unsubscribed")]
 
 
 def test_the_same_reply_again_is_known():

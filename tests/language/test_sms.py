@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctl.language.sms import GSM_BASIC, GSM_EXTENDED, says_stop, segments, sender_fault
+from flowctl.language.sms import GSM_BASIC, GSM_EXTENDED, says_start, says_stop, segments, sender_fault
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,13 @@ def test_replies_that_say_stop(text):
 )  # fmt: skip
 def test_replies_that_do_not(text):
     assert not says_stop(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"), [("START", True), (" Unstop. ", True), ("start 36111", True), ("yes", False), ("STOP", False), ("start it", False)]
+)  # fmt: skip
+def test_replies_that_say_start(text, starts):
+    assert says_start(text) is starts
 
 
 @pytest.mark.parametrize("sender", ["MaisonLune", "Shop 24", "+33612345678", "36111", "A&B", "MG" + "0a" * 16])
