@@ -19,6 +19,7 @@ flowctl outbox resolve 43ac30d4 --sent       the beginning of a key is enough
 flowctl outbox retry 9f01
 flowctl outbox retry --channel email         its provider refused everything, and is mended
 """
+_WHERE_KNOWN = ("segments", "cost")  # columns that are shown where some message has them
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List messages to leave; settle those in doubt.")
 
 
@@ -39,7 +40,10 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", help="At most so many rows.", min=1)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
-    """List messages, the newest first: ready, failed and in doubt, unless a state is said."""
+    """List messages, the newest first: ready, failed and in doubt, unless a state is said.
+
+    Of what left or may have, the segments of an SMS and what the message cost are shown where they are known.
+    """
     from flowctl.cli.store import opened
     from flowctl.cli.times import iso
     from flowctl.report.outbox import STATES, outbox
@@ -52,22 +56,23 @@ def list_(
     if as_json:
         render.document("outbox", {"messages": [{**asdict(row), "at": iso(row.at)} for row in rows]})
         return 0
-    columns = ["key", "state", "at", "contact", "channel", "message", "workflow", "attempts", "reason"]
-    table = [
-        (
-            row.key,
-            row.state,
-            iso(row.at),
-            row.contact,
-            row.channel,
-            row.message,
-            row.workflow,
-            row.attempts,
-            row.reply or row.reason,
-        )
-        for row in rows
+    table: list[tuple[str, list[object]]] = [
+        ("key", [row.key for row in rows]),
+        ("state", [row.state for row in rows]),
+        ("at", [iso(row.at) for row in rows]),
+        ("contact", [row.contact for row in rows]),
+        ("channel", [row.channel for row in rows]),
+        ("message", [row.message for row in rows]),
+        ("workflow", [row.workflow for row in rows]),
+        ("attempts", [row.attempts for row in rows]),
+        ("segments", [row.segments for row in rows]),
+        ("cost", [row.cost for row in rows]),
+        ("reason", [row.reply or row.reason for row in rows]),
     ]
-    render.table(columns, table, right=["attempts"])
+    shown = [(name, cells) for name, cells in table if name not in _WHERE_KNOWN or any(cells)]
+    columns = [name for name, _ in shown]
+    right = [name for name in ("attempts", *_WHERE_KNOWN) if name in columns]
+    render.table(columns, list(zip(*(cells for _, cells in shown), strict=True)), right=right)
     return 0
 
 

@@ -89,6 +89,17 @@ def test_what_messages_cost_is_told(shop):
     assert "0.0900 EUR" in shop("report", "w")[1]
 
 
+def test_each_message_tells_what_it_cost(shop):
+    sign_up(shop)
+    _, out, _ = shop("outbox", "list", "--state", "sent", "--json")
+    found = {(each["channel"], each["segments"], each["cost"]) for each in json.loads(out)["messages"]}
+    assert found == {("sms", 1, "0.0450 EUR"), ("in_app", None, None)}
+    header, *rows = shop("outbox", "list", "--state", "sent")[1].splitlines()
+    assert header.split()[-3:] == ["segments", "cost", "reason"]
+    assert sum("0.0450 EUR" in row for row in rows) == 2
+    assert "cost" not in shop("outbox", "list")[1]
+
+
 def test_a_simulation_adds_up_what_it_would_cost(shop):
     for key in ("ana", "tom"):
         assert shop("events", "add", "signup", "--contact", key)[0] == 0
