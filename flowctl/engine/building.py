@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from flowctl.store.database import Store
 
 BATCH_ROWS = 200  # read at once; what lies ready before a connection takes it
-# In the order of the ids, one row each.
+# In the order of the enrollments' ids, one row each.
 _MADE_FROM = (
-    "SELECT {columns}, z.name, e.trigger, e.data FROM json_each(?) j CROSS JOIN outbox o ON o.id = j.value "
-    "CROSS JOIN enrollments e ON e.id = o.enrollment_id CROSS JOIN contacts c ON c.id = o.contact_id LEFT JOIN zones z ON z.id = c._zone"
+    "SELECT {columns}, z.name, e.trigger, e.data FROM json_each(?) j CROSS JOIN enrollments e ON e.id = j.value "
+    "CROSS JOIN contacts c ON c.id = e.contact_id LEFT JOIN zones z ON z.id = c._zone"
 )
 
 
@@ -117,7 +117,7 @@ class Builder:
 
     def _batch(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
         rows = self._connection.execute(
-            _MADE_FROM.format(columns=self._reader.columns), (json.dumps([claim.id for claim in claims]),)
+            _MADE_FROM.format(columns=self._reader.columns), (json.dumps([claim.enrollment_id for claim in claims]),)
         ).fetchall()
         triggers, saved = _parsed([row[-2] for row in rows]), _parsed([row[-1] for row in rows])
         messages, home = self._said["messages"], self._said["timezone"]

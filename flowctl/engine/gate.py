@@ -29,19 +29,23 @@ _CREATE = (
       id INTEGER PRIMARY KEY, contact_id INTEGER NOT NULL, eid INTEGER NOT NULL, version INTEGER NOT NULL, pc INTEGER NOT NULL,
       visit INTEGER NOT NULL, channel INTEGER NOT NULL, message INTEGER NOT NULL, recipient TEXT NOT NULL, marketing INTEGER NOT NULL,
       priority INTEGER NOT NULL, arrived_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, counted_at INTEGER, verdict TEXT, until_at INTEGER,
-      entered_at INTEGER, at INTEGER, trigger TEXT, data TEXT, doubts INTEGER NOT NULL, held_for TEXT, place INTEGER, closes_at INTEGER
+      entered_at INTEGER, at INTEGER, doubts INTEGER NOT NULL, held_for TEXT, place INTEGER, closes_at INTEGER
     )""",
-    "CREATE INDEX IF NOT EXISTS temp.gate_contact ON gate (contact_id, channel)",
     "CREATE TEMP TABLE IF NOT EXISTS gate_window (channel INTEGER, n INTEGER NOT NULL, ms INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS gate_message (message INTEGER PRIMARY KEY, once_ms INTEGER, topic TEXT)",
 )
+# A row of `gate` as compiled conditions know it. Few ask for what is long, so it is not copied.
+_W = (
+    "(SELECT x.*, (SELECT e.trigger FROM enrollments e WHERE e.id = x.eid) AS trigger, "
+    "(SELECT e.data FROM enrollments e WHERE e.id = x.eid) AS data FROM gate x)"
+)
+_GONE = "(e.ended_at IS NOT NULL OR e.pc != {row}.pc)"
 
 
 @dataclass(kw_only=True)
 class Gated:
     """What a pass decided."""
 
-    claimed: int = 0
     held: int = 0
     skipped: int = 0
     cancelled: int = 0
@@ -79,6 +83,9 @@ class Gate:
             [(message["id"], message["once_ms"], message["topic"]) for message in said["messages"].values()],
         )
 
+        self._once = any(message["once_ms"] is not None for message in said["messages"].values())
+        if said.get("quiet_hours"):  # they alone look for the other messages of a contact
+            self._execute("CREATE INDEX IF NOT EXISTS temp.gate_contact ON gate (contact_id, channel)")
         self._draws = load_arms(self._connection, self._runtime)
         self._quiet = QuietHours(self._connection, said, self._now)
 
@@ -113,7 +120,8 @@ class Gate:
         self._execute("DELETE FROM gate")
         self._execute(
             "INSERT INTO gate SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, o.visit, o.channel, o.message, o.recipient, "
-            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, NULL, NULL, e.entered_at, e.at, e.trigger, e.data, o.doubts, o.reason, "
+            "o.marketing, o.priority, o.arrived_at, o.expires_at, NULL, "
+            f"CASE WHEN {_GONE.format(row='o')} AND o.reason IS NOT 'resend' THEN 'gone' END, NULL, e.entered_at, e.at, o.doubts, o.reason, "
             # `place` and `closes_at`: where its quiet hours are, and how long it may leave.
             "NULL, NULL "
             "FROM outbox o CROSS JOIN enrollments e ON e.id = o.enrollment_id "
@@ -121,12 +129,12 @@ class Gate:
             start=start,
             stop=stop,
         )
-        judge_leaving(self._connection, self._runtime, self._now)
-        self._verdict(
-            "gone",
-            "EXISTS (SELECT 1 FROM enrollments e WHERE e.id = g.eid AND (e.ended_at IS NOT NULL OR e.pc != g.pc)) "
-            "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = g.id AND o.reason = 'resend')",
-        )
+        if judge_leaving(self._connection, self._runtime, self._now):
+            self._verdict(
+                "gone",
+                f"EXISTS (SELECT 1 FROM enrollments e WHERE e.id = g.eid AND {_GONE.format(row='g')}) "
+                "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = g.id AND o.reason = 'resend')",
+            )
         self._pause()
         self._verdict("expired", "g.expires_at <= :now")
         self._only_to()
@@ -139,21 +147,25 @@ class Gate:
                 until=until,
                 channel=channel,
             )
-        self._verdict(
-            "once",
-            "EXISTS (SELECT 1 FROM gate_message m, outbox o WHERE m.message = g.message AND m.once_ms IS NOT NULL AND o.contact_id = g.contact_id "
-            "AND o.message = g.message AND o.counted_at > :now - m.once_ms "
-            # The channels of one send are one time.
-            "AND (o.enrollment_id, o.pc, o.visit) IS NOT (g.eid, g.pc, g.visit))",
-        )
+        if self._once:
+            self._verdict(
+                "once",
+                "EXISTS (SELECT 1 FROM gate_message m, outbox o WHERE m.message = g.message AND m.once_ms IS NOT NULL AND o.contact_id = g.contact_id "
+                "AND o.message = g.message AND o.counted_at > :now - m.once_ms "
+                # The channels of one send are one time.
+                "AND (o.enrollment_id, o.pc, o.visit) IS NOT (g.eid, g.pc, g.visit))",
+            )
         self._quiet.hold(together=self._together())
-        self._first_of_once()
+        if self._once:
+            self._first_of_once()
         self._caps()
         self._quiet.later()
         return self._carry_out(rerouted)
 
     def closing(self) -> dict[str, int]:
         """When quiet hours begin (UTC ms) for what was just claimed, by key; those without such an end are left out."""
+        if not self._runtime.said.get("quiet_hours"):
+            return {}
         return dict(
             self._connection.execute(
                 "SELECT o.key, g.closes_at FROM gate g CROSS JOIN outbox o ON o.id = g.id WHERE g.verdict IS NULL AND g.closes_at IS NOT NULL"
@@ -189,7 +201,9 @@ class Gate:
         """Suppression, topics opted out of, and the control group that gets no marketing."""
         self._verdict(
             "suppressed",
-            "EXISTS (SELECT 1 FROM suppressions s, names n WHERE n.id = g.channel AND s.channel = n.name AND s.contact_id = g.contact_id "
+            # By the contact, of whom most have none: by the hash it would have to be made for everybody.
+            "EXISTS (SELECT 1 FROM suppressions s INDEXED BY suppressions_contact CROSS JOIN names n ON n.id = g.channel "
+            "WHERE s.contact_id = g.contact_id AND s.channel = n.name "
             "AND s.hash = address_hash(n.name, g.recipient) AND (g.marketing = 1 OR s.reason != 'unsubscribed'))",
         )
         self._verdict(
@@ -240,7 +254,7 @@ class Gate:
             posted += self._execute(
                 "INSERT INTO outbox (contact_id, enrollment_id, version_id, pc, visit, channel, message, recipient, marketing, priority, "
                 f"arrived_at, expires_at, ready_at) SELECT w.contact_id, w.eid, w.version, w.pc, w.visit, :channel, w.message, "
-                f"(SELECT {channel['recipient']} FROM contacts c WHERE c.id = w.contact_id), w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM gate w "
+                f"(SELECT {channel['recipient']} FROM contacts c WHERE c.id = w.contact_id), w.marketing, w.priority, w.arrived_at, w.expires_at, :now FROM {_W} w "
                 f"WHERE w.verdict IN ('unreachable', 'suppressed') AND w.doubts = 0 AND w.version = :version AND w.pc = :pc AND w.channel != :channel "
                 f"AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = w.contact_id AND ({channel['reach']})) "
                 "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.enrollment_id = w.eid AND o.pc = w.pc AND o.visit = w.visit "
@@ -292,7 +306,7 @@ class Gate:
             )
         self._execute("UPDATE gate SET until_at = max(coalesce(until_at, 0), :now + 1000) WHERE verdict = 'cap'")
 
-    def _claim(self) -> int:
+    def _claim(self) -> None:
         """The rows without verdict become claimed; a second call finds none that are still ready."""
         claimed = self._execute(
             f"UPDATE outbox SET state = {CLAIMED}, ready_at = NULL, counted_at = :now, attempts = attempts + 1, reason = CASE WHEN reason = 'resend' THEN reason END, "
@@ -300,11 +314,14 @@ class Gate:
         )
         if self._draws and claimed:
             draw(self._connection)
-        return claimed
 
     def _carry_out(self, rerouted: int) -> Gated:
         self._claim()
-        (claimed,) = self._connection.execute("SELECT count(*) FROM gate WHERE verdict IS NULL").fetchone()
+        judged, gone = self._connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE verdict = 'gone') FROM gate WHERE verdict IS NOT NULL"
+        ).fetchone()
+        if not judged:
+            return Gated(rerouted=rerouted)
         self._execute(
             "INSERT INTO journal (contact_id, enrollment_id, version_id, pc, at, kind, detail) SELECT g.contact_id, g.eid, g.version, g.pc, :now, "
             f"CASE WHEN g.until_at IS NULL THEN {KIND['skipped']} ELSE {KIND['held']} END, "
@@ -317,7 +334,6 @@ class Gate:
         )
         over = "verdict IS NOT NULL AND until_at IS NULL"
         # Where the journey ended only just now, the message was taken back with it and bears the reason.
-        (gone,) = self._connection.execute("SELECT count(*) FROM gate WHERE verdict = 'gone'").fetchone()
         self._execute(
             f"UPDATE outbox SET {settled(CANCELLED)}, reason = 'gone' "
             "WHERE state = 0 AND id IN (SELECT id FROM gate WHERE verdict = 'gone')"
@@ -330,9 +346,9 @@ class Gate:
         self._execute(
             f"UPDATE enrollments SET due_at = :now WHERE id IN (SELECT eid FROM gate WHERE {over}) AND +ended_at IS NULL AND until_at IS NOT NULL"
         )
-        return Gated(claimed=claimed, held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
+        return Gated(held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
 
 
 def _holds(sql: str) -> str:
     """A condition compiled over `c` and `w`, asked of a row of `gate`: it has the columns of `w` under the same names."""
-    return f"EXISTS (SELECT 1 FROM contacts c JOIN gate w ON w.id = g.id WHERE c.id = g.contact_id AND ({sql}))"
+    return f"EXISTS (SELECT 1 FROM contacts c JOIN {_W} w ON w.id = g.id WHERE c.id = g.contact_id AND ({sql}))"

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from flowctl.failure import Busy, Failure, UsageFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from hashlib import blake2b
 
 BUSY_S = 30.0  # how long a statement waits for another program's lock
 CACHED_STATEMENTS = 1_000
@@ -321,13 +322,17 @@ def _add_functions(connection: sqlite3.Connection, uuid: str, secret: str) -> No
     no UTF-8 fails before it comes here: a column that may hold such is handed over as `CAST(column AS BLOB)`.
     """
 
-    def message_key(enrollment: int, pc: int, visit: int, channel: int, recipient: str | bytes) -> str:
-        # The idempotency key of a message: the same on every attempt, another in every store.
+    @cache
+    def key_start() -> blake2b:
         from hashlib import blake2b  # noqa: PLC0415 - only a tick that sends needs it
 
-        return blake2b(
-            f"{uuid}/{enrollment}/{pc}/{visit}/{channel}/{_said(recipient)}".encode(), digest_size=16
-        ).hexdigest()
+        return blake2b(f"{uuid}/".encode(), digest_size=16)
+
+    def message_key(enrollment: int, pc: int, visit: int, channel: int, recipient: str | bytes) -> str:
+        # The idempotency key of a message: the same on every attempt, another in every store.
+        digest = key_start().copy()
+        digest.update(f"{enrollment}/{pc}/{visit}/{channel}/{_said(recipient)}".encode())
+        return digest.hexdigest()
 
     def address_hash(channel: str, address: str | bytes | None) -> str | None:
         from flowctl.store.suppressions import address_hash as compute  # noqa: PLC0415 - hmac is not for every start
