@@ -77,7 +77,7 @@ def command(
             head = commit_of(project)
             commit, dirty = str(head), head.dirty
         orders = plan.in_flight if plan else orders
-        found = plan_of(store, project, now=now, in_flight=orders)  # the first to refuse what cannot run
+        found = plan_of(store, project, now=now, in_flight=orders, commit=commit)  # the first to refuse what cannot run
         if dirty and not allow_dirty:
             raise _dirty(commit, dirty)
         release = confirmed(
@@ -118,7 +118,8 @@ def confirmed(
         said.say(f"warning: release {before.id} was applied for {names[0]}, this one is for {names[1]}")
     if not yes:
         show(found, worst_of(store, project, said.environment))
-        if not (found.same and not orders) and not typer.confirm("\nApply this?"):
+        nothing = found.same and not found.commit and not orders
+        if not nothing and not typer.confirm("\nApply this?"):
             said.say("nothing was changed")
             return None
     with exclusive(store):
@@ -129,6 +130,11 @@ def told(release: Release) -> int:
     """Print what an apply did."""
     if release.same:
         print(f"release {release.id} ({release.commit}) is current; nothing to apply")
+        return 0
+    if release.only_commit:
+        print(
+            f"release {release.id} applied from {release.commit}: the files of the last release, which are committed now"
+        )
         return 0
     counts = {"new": release.new, "changed": release.changed, "gone": release.gone, "unchanged": release.unchanged}
     parts = [f"{len(names)} {word}" for word, names in counts.items() if names]

@@ -65,8 +65,9 @@ def command(
     else:
         with planned(said) as store:
             from flowctl.engine.plan import plan
+            from flowctl.project.commit import commit_of
 
-            found = plan(store, project, now=clock.now(), in_flight=orders)
+            found = plan(store, project, now=clock.now(), in_flight=orders, commit=str(commit_of(project)))
             worst = worst_of(store, project, said.environment)
             if out:
                 reviewed.write(store, project, said, orders, out)

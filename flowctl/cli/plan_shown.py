@@ -18,7 +18,7 @@ SIGNS = {"new": ("+", "32"), "changed": ("~", "33"), "gone": ("-", "31"), "uncha
 def show(plan: Plan, worst: Sequence[WorstChange] = ()) -> None:
     """Print a plan for people."""
     if plan.same and not any(workflow.exits for workflow in plan.workflows):
-        print("No changes: the files are those of the newest release.")
+        print(_unchanged(plan))
         return
     for change, what, detail in _rows(plan):
         line(change, what, detail)
@@ -30,7 +30,7 @@ def show(plan: Plan, worst: Sequence[WorstChange] = ()) -> None:
 def markdown(plan: Plan, worst: Sequence[WorstChange] = ()) -> str:
     """A plan as Markdown, to put under a pull request."""
     if plan.same and not any(workflow.exits for workflow in plan.workflows):
-        return "### flowctl plan\n\nNo changes: the files are those of the newest release."
+        return f"### flowctl plan\n\n{_unchanged(plan)}"
     rows = [
         f"| {change} | {cell(what)} | {cell(detail)} |"
         for change, what, detail in _rows(plan)
@@ -40,6 +40,12 @@ def markdown(plan: Plan, worst: Sequence[WorstChange] = ()) -> str:
     if worst:
         lines += ["", "**Worst-case pressure on one contact**", "", *(f"- {each}" for each in worst)]
     return "\n".join(lines)
+
+
+def _unchanged(plan: Plan) -> str:
+    if plan.commit:
+        return f"Only the commit changes: the files of the newest release are committed now, as {plan.commit}."
+    return "No changes: the files are those of the newest release."
 
 
 def summary(plan: Plan) -> str:

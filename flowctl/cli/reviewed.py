@@ -98,7 +98,9 @@ def planned_on_state(
     from flowctl.lint.worst import worst_changes
 
     state = read_file(file, "state", "`flowctl state export` writes one")
-    found = plan_on(state, project, now=clock.now(), in_flight=orders, environment=said.environment)
+    found = plan_on(
+        state, project, now=clock.now(), in_flight=orders, environment=said.environment, commit=str(commit_of(project))
+    )
     before = load_from(TextFiles(state["files"]), said.root(), environment=said.environment)
     if out:
         _write(project, said, orders, out, {"id": state["release"]["id"], "digest": state["release"]["digest"]})

@@ -43,7 +43,7 @@ def command(
         found = earlier(store, release)
         project = load_from(TextFiles(found.files), said.root(), environment=said.environment or found.environment)
         now = clock.now()
-        shown = plan(store, project, now=now)
+        shown = plan(store, project, now=now, commit=found.commit)
         made = confirmed(
             store, project, said, shown, commit=found.commit, orders={}, now=now, yes=yes, rollback=found.id
         )

@@ -15,6 +15,7 @@ from flowctl.engine.observe import judge_in_full, make_indexes, start_cursors
 from flowctl.engine.runtime import COMPILER
 from flowctl.engine.segments import Probe
 from flowctl.failure import ProblemsFound
+from flowctl.project.commit import is_clean
 from flowctl.store.database import transaction
 from flowctl.store.fields import declare
 
@@ -38,6 +39,7 @@ class Release:
     unchanged: tuple[str, ...]
     gone: tuple[str, ...]
     same: bool = False  # nothing differs from the newest release
+    only_commit: bool = False  # nothing but that its files are committed now
     carried: Carried = field(default_factory=Carried)  # who does not finish the version entered
 
 
@@ -99,7 +101,9 @@ def _write(
         'SELECT id, digest, compiler, "commit", environment FROM releases ORDER BY id DESC LIMIT 1'
     ).fetchone()
     known = (digest, COMPILER, project.environment)
-    if newest and (newest[1], newest[2], newest[4]) == known and not in_flight:
+    same = bool(newest) and (newest[1], newest[2], newest[4]) == known and not in_flight
+    only_commit = same and is_clean(commit) and not is_clean(newest[3])
+    if same and not only_commit:
         return Release(
             id=newest[0], commit=newest[3], new=(), changed=(), unchanged=tuple(project.workflows), gone=(), same=True
         )
@@ -151,6 +155,7 @@ def _write(
         changed=tuple(changed),
         unchanged=tuple(unchanged),
         gone=tuple(gone),
+        only_commit=only_commit,
         carried=carried,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.apply import apply
 from flowctl.failure import ProblemsFound
+from flowctl.project.commit import UNCOMMITTED
 from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Plan:
 
     first: bool  # nothing was applied yet
     same: bool  # the files are those of the newest release
+    commit: str  # of the same files, which are committed now and were not; else empty
     workflows: tuple[WorkflowChange, ...]
     segments: tuple[SegmentChange, ...]
     messages: dict[str, str]  # name → new, changed, gone
@@ -66,8 +68,15 @@ class _TakeBack(Exception):
     """Ends the trial; nothing of it stays."""
 
 
-def plan(store: Store, project: Project, *, now: int, in_flight: Mapping[str, Order] | None = None) -> Plan:
-    """Apply inside a transaction, look, roll back. `now` is UTC ms; `in_flight` as `apply` takes it.
+def plan(
+    store: Store,
+    project: Project,
+    *,
+    now: int,
+    in_flight: Mapping[str, Order] | None = None,
+    commit: str = UNCOMMITTED,
+) -> Plan:
+    """Apply inside a transaction, look, roll back. `now` is UTC ms; `in_flight` and `commit` as `apply` takes them.
 
     Raises:
         ProblemsFound: the files have errors, or say what the engine does not run.
@@ -80,7 +89,7 @@ def plan(store: Store, project: Project, *, now: int, in_flight: Mapping[str, Or
     try:
         with transaction(connection):
             before = _State(connection)
-            release = apply(store, project, commit="plan", now=now, in_flight=in_flight)
+            release = apply(store, project, commit=commit, now=now, in_flight=in_flight)
             made.append(_compared(connection, before, _State(connection), release))
             raise _TakeBack  # noqa: TRY301 - it is what rolls the trial back
     except _TakeBack:
@@ -113,7 +122,8 @@ def _compared(connection: sqlite3.Connection, before: _State, after: _State, rel
     changes |= dict.fromkeys(release.unchanged, "unchanged") | dict.fromkeys(release.gone, "gone")
     return Plan(
         first=not before.applied,
-        same=release.same,
+        same=release.same or release.only_commit,
+        commit=release.commit if release.only_commit else "",
         workflows=tuple(
             _workflow(connection, name, change, after, release.carried) for name, change in sorted(changes.items())
         ),

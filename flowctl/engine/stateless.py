@@ -12,6 +12,7 @@ from flowctl.engine.apply import apply
 from flowctl.engine.plan import Plan, SegmentChange, WorkflowChange, plan
 from flowctl.failure import UsageFailure
 from flowctl.program.compiling import compile_program
+from flowctl.project.commit import UNCOMMITTED
 from flowctl.project.load import load_from
 from flowctl.project.origins import TextFiles
 from flowctl.store.database import open_store, transaction
@@ -61,7 +62,15 @@ def export(store: Store) -> State:
     }
 
 
-def plan_on(state: State, project: Project, *, now: int, in_flight: Mapping[str, Order], environment: str = "") -> Plan:
+def plan_on(
+    state: State,
+    project: Project,
+    *,
+    now: int,
+    in_flight: Mapping[str, Order],
+    environment: str = "",
+    commit: str = UNCOMMITTED,
+) -> Plan:
     """The plan for a store of which only its state is known. `now` is UTC ms.
 
     Raises:
@@ -81,7 +90,7 @@ def plan_on(state: State, project: Project, *, now: int, in_flight: Mapping[str,
             for name, order in in_flight.items()
             if name not in state["workflows"] or name in before.workflows
         }
-        found = plan(store, project, now=now, in_flight=orders)
+        found = plan(store, project, now=now, in_flight=orders, commit=commit)
     return replace(
         found,
         workflows=tuple(_counted(each, state, project, in_flight) for each in found.workflows),

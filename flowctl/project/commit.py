@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flowctl.project.project import Project
 
 UNCOMMITTED = "uncommitted"
+_DIRTY = "+dirty"
 _TIMEOUT_S = 30
 
 
@@ -21,7 +22,12 @@ class Commit:
     dirty: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.hash}+dirty" if self.dirty and self.hash != UNCOMMITTED else self.hash
+        return f"{self.hash}{_DIRTY}" if self.dirty and self.hash != UNCOMMITTED else self.hash
+
+
+def is_clean(commit: str) -> bool:
+    """Whether what a release carries as its commit is one that holds its very files."""
+    return commit != UNCOMMITTED and not commit.endswith(_DIRTY)
 
 
 def commit_of(project: Project) -> Commit:

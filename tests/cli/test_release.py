@@ -115,6 +115,35 @@ def test_apply_names_the_commit_and_refuses_files_that_differ_from_it(shop, run)
     assert [line.split("\t")[2] for line in run("releases")[1].splitlines()[1:]] == [f"{head}+dirty", head]
 
 
+def test_files_that_are_committed_after_they_were_applied_get_their_commit(shop, run, tmp_path):
+    git = ["git", "-C", str(shop), "-c", "user.name=Ana", "-c", "user.email=ana@example.com"]
+    run("apply", "--yes")
+    (shop / "welcome.yaml").write_text(WELCOME.replace("2d", "3d"))
+    run("apply", "--yes", "--allow-dirty")
+    state = tmp_path / "state.json"
+    state.write_text(run("state", "export")[1])
+    assert "No changes" in run("plan")[1]
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "Wait longer"], check=True)
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+    commit = head.stdout.strip()
+    for words in ((), ("--format", "markdown"), ("--state", str(state))):
+        assert (
+            f"Only the commit changes: the files of the newest release are committed now, as {commit}."
+            in run("plan", *words)[1]
+        )
+    assert json.loads(run("plan", "--format", "json")[1])["commit"] == commit
+    status, out, _ = run("apply", "--yes")
+    assert (status, out) == (
+        0, f"release 3 applied from {commit}: the files of the last release, which are committed now\n",
+    )  # fmt: skip
+    assert run("releases")[1].splitlines()[1].split("\t")[2] == commit
+    assert "nothing to apply" in run("apply", "--yes")[1]
+    assert "No changes" in run("plan")[1]
+    store = open_store(shop / "flowctl.db", create=False)
+    assert store.connection.execute("SELECT count(*), max(number) FROM workflow_versions").fetchone() == (2, 2)
+    store.close()
+
+
 def test_apply_asks_and_where_nobody_can_answer_refuses(run):
     status, _, err = run("apply")
     assert status == 2
