@@ -51,6 +51,7 @@ def run(*, quick: bool = False) -> list[Ratio]:
         for _ in range(TURNS):
             members = {side: (_engine if side == "engine" else _by_hand)(path, times) for side, times in took.items()}
             assert members["engine"] == members["hand"], members
+            assert all(count for _, count in members["engine"]), members  # an empty segment measures nothing
     typical_s = {side: statistics.median(times) for side, times in took.items()}
     detail = f"{len(BY_HAND)} segments of {contacts:,} contacts: {typical_s['engine']:.2f} s, the same set algebra tuned by hand {typical_s['hand']:.2f} s"
     return [Ratio(name="full-segments", value=typical_s["engine"] / typical_s["hand"], goal=GOAL, detail=detail)]

@@ -197,13 +197,18 @@ def _facts(connection: sqlite3.Connection, contacts: int, events: int) -> None:
             f"{_NUMBERS} INSERT INTO events (contact_id, type, at, props) "
             "SELECT 1 + (n - 1) * :contacts / :last, CASE n % 5 WHEN 0 THEN :signup WHEN 1 THEN :purchase WHEN 3 THEN :purchase ELSE :visit END, "
             f":now - 3600000 - {_drawn(3, HISTORY_DAYS)} * 86400000 - {_drawn(4, 36_000)} * 1000, "
-            f"CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN json_object('amount', {_drawn(5, 300)}) WHEN 3 THEN json_object('amount', {_drawn(6, 300)}) "
+            f"CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN json_object('amount', {_amount(5)}) WHEN 3 THEN json_object('amount', {_amount(6)}) "
             f"ELSE json_object('page', 'p' || {_drawn(7, 50)}) END FROM numbers",
             {
                 "last": events, "contacts": contacts, "now": NOW,
                 "signup": types[0], "visit": types[1], "purchase": types[2],
             },
         )  # fmt: skip
+
+
+def _amount(salt: int) -> str:
+    """SQL of what a purchase is worth: up to 300, and 500 more for one in twenty, so that some three people in a hundred spend much in a quarter."""
+    return f"({_drawn(salt, 300)} + 500 * ({_drawn(salt + 3, 20)} = 0))"
 
 
 def _enroll(connection: sqlite3.Connection, contacts: int, enrollments: int, due_at: int) -> None:
