@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 Outcome = Literal["sent", "retry", "failed", "in_doubt"]
@@ -28,6 +28,12 @@ Phase = Literal["open", "connect", "tls", "login", "mail", "rcpt", "commit", "da
 Commit = Callable[[], bool]
 
 REPLY_CHARS_MAX = 500
+_SCOPES: dict[Outcome, tuple[Scope, ...]] = {
+    "sent": ("message",),
+    "in_doubt": ("message",),
+    "failed": ("message", "address"),
+    "retry": ("message", "sender", "provider"),
+}
 _DISGUISED_CHARS_MIN = 6  # shorter pieces of base64 say nothing, and would be found by chance
 
 
@@ -69,13 +75,7 @@ class Receipt:
     )
 
     def __post_init__(self) -> None:
-        allowed = {
-            "sent": ("message",),
-            "in_doubt": ("message",),
-            "failed": ("message", "address"),
-            "retry": get_args(Scope),
-        }
-        if self.scope not in allowed[self.outcome] or (self.outcome, self.scope) == ("retry", "address"):
+        if self.scope not in _SCOPES[self.outcome]:
             message = f"a receipt cannot be {self.outcome} with scope {self.scope}"
             raise ValueError(message)
 

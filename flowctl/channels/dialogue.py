@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctl.channels.channel import Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Talk:
+class Talk(NamedTuple):
     """Say this, and wait for one complete reply."""
 
     data: bytes  # none where the reply to something said before is wanted
     timeout_s: float
+    leads: bool = False  # the first words for the next letter may follow in the same breath
 
 
 @dataclass(frozen=True, slots=True)

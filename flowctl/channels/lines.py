@@ -2,6 +2,10 @@
 
 Where a thread a connection hands every letter over four times, this asks the kernel which sockets have something to say, and
 goes on with those. Only connecting takes a thread: looking up a name, TLS and logging in wait for others.
+
+Where the server allows it, the first words for a line's next letter ride behind the text of the one before, in the same send
+(RFC 2920 §3.1): one journey a letter. Nothing of a letter that rides is said but MAIL, RCPT and DATA, so that it stays in its
+safe phase whatever becomes of the one before it; and it is handed out only when that one is over.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 # How long those who ask to leave wait for the other lines: a commit takes about as long, and serves them all.
 GATHER_S = 0.002
+# How long they wait at most for letters to be built that could ride behind theirs: a server may be as slow to answer.
+BUILD_S = 0.05
 _NEVER = float("inf")
 
 
@@ -41,7 +47,11 @@ class _Line:
     wish: Wish | None = None  # what it waits for
     until_s: float = _NEVER  # monotonic; when it has waited long enough
     unsent: memoryview | None = None
+    rider: Letter | None = None  # the next letter, whose first words follow the text of this one
+    riding: Dialogue | None = None
+    ridden: int = 0  # how many bytes those words are
     watched: Wire | None = None  # whose socket the selector knows
+    sock: socket.socket | None = None
     events: int = 0
 
 
@@ -56,7 +66,9 @@ class Lines(Sender):
         self._moving = 0  # lines that will have something to say; those that ask and those that idle will not
         self._asking: list[_Line] = []
         self._ended: list[Attempt] = []
+        self._source: Iterator[Letter] | None = None  # until there is no more
         self._ahead: deque[Letter] = deque()  # built while there was nothing else to do
+        self._due_s = _NEVER  # monotonic; no line has waited long enough before
         self._selector = selectors.DefaultSelector()
         self._connected: SimpleQueue[tuple[_Line, BaseException | None]] = SimpleQueue()
         self._bell, self._ring = socket.socketpair()
@@ -84,10 +96,10 @@ class Lines(Sender):
 
     def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
         """Send letters; see `pool`. `letters` is read little by little, and further while all lines wait for their servers."""
-        source = iter(letters)
+        self._source = iter(letters)
         try:
             while True:
-                self._gather(source)
+                self._gather()
                 asking, self._asking = self._asking, []
                 done, self._ended = tuple(self._ended), []
                 if not (asking or done or self._moving):
@@ -99,37 +111,47 @@ class Lines(Sender):
             if left := self._breaker.last():
                 yield Round(asking=(), done=left)
         finally:
+            self._source = None
             self._ahead.clear()
             self._finish()
 
-    def _gather(self, source: Iterator[Letter]) -> None:
-        """Go on until all lines that can ask do, or a moment after one did; letters are handed out and built meanwhile."""
-        self._feed(source)
-        until_s = _NEVER
-        while self._moving:
-            news = bool(self._asking or self._ended)
-            if news:
-                until_s = min(until_s, time.monotonic() + GATHER_S)
-            ahead = len(self._ahead) < self._channel.connections and self._may_take()
-            # Building ahead must not keep those waiting who are ready to go on, nor those who have asked for long.
-            if self._poll(0.0 if ahead else until_s - time.monotonic()):
-                if self._idle and self._may_take():
-                    self._feed(source)
-                    until_s = _NEVER  # those that took a letter will ask presently
-            elif time.monotonic() >= until_s:
+    def _gather(self) -> None:
+        """Go on until all lines that can ask do, or a moment after one did, and a letter is there to ride behind each.
+
+        Where building is what takes the time, that costs nothing; where the server is, the letters are there already.
+        """
+        self._feed()
+        until_s = short_until_s = _NEVER
+        while True:
+            now = time.monotonic()
+            if until_s == _NEVER and (self._asking or self._ended):
+                until_s, short_until_s = now + GATHER_S, now + BUILD_S
+            ahead = len(self._ahead)
+            building = self._source is not None and ahead < self._channel.connections and self._may_take()
+            short = building and ahead < len(self._asking) and now < short_until_s
+            if not short and (now >= until_s or not self._moving):
                 return
-            elif ahead and (letter := next(source, None)) is not None:
+            # Building ahead must not keep those waiting who are ready to go on.
+            if self._poll(0.0 if building else until_s - now):
+                if self._idle:
+                    self._feed()
+            elif building and (letter := self._next()) is not None:
                 self._ahead.append(letter)
-            elif ahead:
-                self._poll(until_s - time.monotonic())
 
     def _may_take(self) -> bool:
         return not (self._stopped or self._breaker.refusal)
 
-    def _feed(self, source: Iterator[Letter]) -> None:
+    def _next(self) -> Letter | None:
+        """The next letter of the source, built now."""
+        letter = next(self._source, None) if self._source is not None else None
+        if letter is None:
+            self._source = None
+        return letter
+
+    def _feed(self) -> None:
         """A letter to every line that has none, as long as there are some."""
         while (self._idle or len(self._lines) < self._channel.connections) and self._may_take():
-            letter = self._ahead.popleft() if self._ahead else next(source, None)
+            letter = self._ahead.popleft() if self._ahead else self._next()
             if letter is None:
                 return
             if not self._idle:
@@ -142,50 +164,58 @@ class Lines(Sender):
 
     def _advance(self, line: _Line, *, answer: object = None, error: BaseException | None = None) -> None:
         """Tell a line what it waited for, and go on with it as far as it goes without waiting."""
-        dialogue = line.dialogue
-        assert dialogue is not None  # noqa: S101 - who waits holds one
         if line.wish is not None and not isinstance(line.wish, Leave):
             self._moving -= 1
         line.wish, line.until_s = None, _NEVER
-        while True:
+        while line.dialogue is not None:
             try:
-                wish = dialogue.send(answer) if error is None else dialogue.throw(error)
+                wish = line.dialogue.send(answer) if error is None else line.dialogue.throw(error)
             except StopIteration as end:
-                self._over(line, end.value)
-                return
+                if not self._over(line, end.value):
+                    return
+                wish = line.connection.listen  # what the letter that rode had to say first is said
             answer = error = None
             if isinstance(wish, Talk):
                 try:
                     answer = self._said(line, wish)
                 except OSError as lost:
                     error = lost
-                if answer is None and error is None:
-                    break
+                if answer is not None or error is not None:
+                    continue
             elif isinstance(wish, Leave):
                 line.wish = wish
                 self._asking.append(line)
                 return
             else:
                 self._begin(line, wish)
-                break
-        line.wish = wish
-        self._moving += 1
+            line.wish = wish
+            self._moving += 1
+            return
 
     def _begin(self, line: _Line, wish: Pause | Connect) -> None:
         if isinstance(wish, Pause):
-            line.until_s = time.monotonic() + wish.seconds
+            self._wait(line, wish.seconds)
         else:
             self._unwatch(line)  # the number of a closed socket may soon be another's
+            line.unsent = None
             threading.Thread(target=self._connect, args=(line,), name="flowctl-connect", daemon=True).start()
 
-    def _over(self, line: _Line, receipt: Receipt) -> None:
+    def _over(self, line: _Line, receipt: Receipt) -> bool:
+        """A line's letter is; returns whether the line goes on with the one that rode behind it."""
         letter = line.letter
         assert letter is not None  # noqa: S101 - whose dialogue ended
+        # Judged at once: the next letter must not slip through meanwhile.
+        self._ended += self._breaker.take(Attempt(letter=letter, receipt=receipt))
+        line.letter, line.dialogue, line.rider, line.riding = line.rider, line.riding, None, None
+        if line.dialogue is not None and self._may_take():
+            return True
+        if line.dialogue is not None:  # nobody attempts it, and the server awaits its text
+            line.dialogue.close()
+            line.connection.hang_up()
         line.letter = line.dialogue = None
         self._watch(line)
         self._idle.append(line)
-        # Judged at once: the next letter must not slip through meanwhile.
-        self._ended += self._breaker.take(Attempt(letter=letter, receipt=receipt))
+        return False
 
     def _said(self, line: _Line, talk: Talk) -> object:
         """Say something; returns the reply where it is there already. Raises `Lost`."""
@@ -193,29 +223,49 @@ class Lines(Sender):
         if wire is None or wire.sock is None:
             message = "not connected"
             raise Lost(message)
-        line.unsent = None
         if talk.data:
-            sent = wire.send_some(talk.data)
-            if sent < len(talk.data):
-                line.unsent = memoryview(talk.data)[sent:]
+            line.ridden = 0
+            data = talk.data + self._ride(line) if talk.leads and self._ahead else talk.data
+            self._say(line, wire, data if line.unsent is None else bytes(line.unsent) + data)
         elif (reply := line.connection.heard()) is not None:
             return reply
-        line.until_s = time.monotonic() + talk.timeout_s
+        self._wait(line, talk.timeout_s)
         self._watch(line)
         return None
 
+    def _ride(self, line: _Line) -> bytes:
+        """What there is to say first for the letter that is next, which then rides behind this line's."""
+        while self._ahead and self._may_take():
+            letter = self._ahead.popleft()
+            dialogue = line.connection.dialogue(letter)
+            try:
+                wish = next(dialogue)
+            except StopIteration as end:  # refused before anything was said
+                self._ended += self._breaker.take(Attempt(letter=letter, receipt=end.value))
+                continue
+            if isinstance(wish, Talk):
+                line.rider, line.riding, line.ridden = letter, dialogue, len(wish.data)
+                return wish.data
+            dialogue.close()
+            self._ahead.appendleft(letter)
+            break
+        return b""
+
+    def _wait(self, line: _Line, seconds: float) -> None:
+        line.until_s = time.monotonic() + seconds
+        self._due_s = min(self._due_s, line.until_s)
+
     def _poll(self, timeout_s: float) -> bool:
         """Go on with the lines that can, after waiting for one at most so long; returns whether any did."""
-        now = time.monotonic()
         if timeout_s > 0:
             # What time alone brings: the turns of a pace, and the end of patience.
-            timeout_s = min(timeout_s, min((line.until_s for line in self._lines), default=_NEVER) - now)
+            timeout_s = min(timeout_s, self._due_s - time.monotonic())
         ready = self._selector.select(None if timeout_s == _NEVER else max(0.0, timeout_s))
         went = False
         for key, _ in ready:
             went = (self._stir(key.data) if key.data is not None else self._take_connected()) or went
-        if not ready:
-            went = self._take_late()
+        if self._due_s <= time.monotonic():
+            went = self._take_late() or went
         return went
 
     def _take_late(self) -> bool:
@@ -228,6 +278,7 @@ class Lines(Sender):
                     self._advance(line)
                 else:
                     self._advance(line, error=wire.lost("timed out waiting for a reply"))
+        self._due_s = min((line.until_s for line in self._lines), default=_NEVER)
         return went
 
     def _stir(self, line: _Line) -> bool:
@@ -237,37 +288,39 @@ class Lines(Sender):
             self._unwatch(line)  # it hangs up, or speaks unasked: whoever speaks next will notice
             return False
         try:
-            if line.unsent is not None:
-                sent = wire.send_some(line.unsent)
-                line.unsent = line.unsent[sent:] if sent < len(line.unsent) else None
-                line.until_s = time.monotonic() + line.wish.timeout_s
-                self._watch(line)
-            wire.take_in()
-            reply = line.connection.heard()
+            # Before anything more is written: a server that hung up may have answered, and only reading tells.
+            reply = line.connection.heard() if wire.take_in() else None
+            if line.unsent is not None and reply is None:
+                self._say(line, wire, line.unsent)
         except OSError as lost:
             self._advance(line, error=lost)
             return True
         if reply is None:
             return False
+        if line.unsent is not None and len(line.unsent) > line.ridden:
+            line.connection.hang_up()  # answered in the middle of the text: it would take what is said next for the rest
         self._advance(line, answer=reply)
         return True
+
+    def _say(self, line: _Line, wire: Wire, data: bytes | memoryview) -> None:
+        sent = wire.send_some(data)
+        line.unsent = memoryview(data)[sent:] if sent < len(data) else None
 
     def _watch(self, line: _Line) -> None:
         """Have the selector know the line's socket as it now is."""
         wire = line.connection.wire
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.unsent is not None else 0)
+        events = selectors.EVENT_READ if line.unsent is None else selectors.EVENT_READ | selectors.EVENT_WRITE
         if wire is line.watched and (wire is None or events == line.events):
             return
         self._unwatch(line)
         if wire is not None and wire.sock is not None:
             self._selector.register(wire.sock, events, line)
-            line.watched, line.events = wire, events
+            line.watched, line.sock, line.events = wire, wire.sock, events
 
     def _unwatch(self, line: _Line) -> None:
-        watched, line.watched = line.watched, None
-        if watched is not None:
-            for key in [key for key in self._selector.get_map().values() if key.data is line]:
-                self._selector.unregister(key.fileobj)
+        if line.sock is not None:
+            self._selector.unregister(line.sock)
+        line.watched = line.sock = None
 
     def _connect(self, line: _Line) -> None:
         """In a thread of its own."""

@@ -38,6 +38,11 @@ class Pace:
         if (seconds := self.turn()) > 0:
             self.sleep(seconds)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a turn taken now need not be waited for."""
+        return not self._gap_s or self._next_at is None or self._next_at <= self._monotonic()
+
     def sleep(self, seconds: float) -> None:
         """Block for so long."""
         self._sleep(seconds)

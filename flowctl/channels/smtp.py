@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import socket
 import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
@@ -27,6 +28,8 @@ GREETED = 220
 QUIT_TIMEOUT_S = 2.0
 # RFC 5321 §4.5.3.2.6 grants the server ten minutes after the dot: giving up there makes a doubt that waiting would not.
 REPLY_TIMEOUT_FACTOR = 10
+# Where there is one, or LF and CR are not as many, a message is not yet as DATA wants it.
+_TO_QUOTE = re.compile(rb"\r(?!\n(?!\.))")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +90,7 @@ class _Ended(Exception):
         self.gone = gone
 
 
-@dataclass(frozen=True, slots=True)
-class _Mail:
+class _Mail(NamedTuple):
     """A letter as it goes over the wire: dots stuffed, the end of data included."""
 
     sender: str
@@ -112,7 +114,7 @@ class SmtpConnection:
         self._pace = pace
         self.wire: Wire | None = None
         self._parting = False
-        self._hear = Talk(b"", settings.timeout_s)
+        self.listen = Talk(b"", settings.timeout_s)
 
     def __repr__(self) -> str:
         return f"SmtpConnection({self._settings!r})"
@@ -158,7 +160,7 @@ class SmtpConnection:
                 yield from self._say_data()
             except _Ended as ended:
                 return ended.receipt
-        return (yield from self._hand_over(mail))
+        return (yield from self._hand_over(mail, leads=awaited and self._pace.is_free))
 
     def heard(self) -> Reply | None:
         """The next complete reply that came over the line, or None. Raises `Lost`."""
@@ -190,6 +192,12 @@ class SmtpConnection:
         if wire is not None:
             with contextlib.suppress(OSError):
                 wire.getreply()
+            wire.close()
+
+    def hang_up(self) -> None:
+        """Close the line without a word; the next letter opens another."""
+        wire, self.wire = self.wire, None
+        if wire is not None:
             wire.close()
 
     def _granted(self, wish: Wish, commit: Commit) -> object:
@@ -234,24 +242,23 @@ class SmtpConnection:
         if (seconds := self._pace.turn()) > 0:
             yield Pause(seconds)
         sender, recipient = f"MAIL FROM:<{mail.sender}>{options}", f"RCPT TO:<{mail.recipient}>"
-        if wire.has_extn("pipelining"):
+        if wire.offers.pipelining:
             yield from self._say_all(sender, recipient)
             return True
         yield from self._say(sender, "mail")
         yield from self._say(recipient, "rcpt")
         return False
 
-    def _options(self, wire: smtplib.SMTP, mail: _Mail) -> str:
+    def _options(self, wire: Wire, mail: _Mail) -> str:
         """The parameters of MAIL; refuses here what the server has said it will not take."""
-        options = ""
-        if wire.has_extn("size"):
-            limit = wire.esmtp_features["size"].strip()
-            if limit.isdigit() and 0 < int(limit) < mail.size_bytes:
-                reply = f"message of {mail.size_bytes} bytes is over the server's limit of {limit}"
+        options, offers = "", wire.offers
+        if offers.size:
+            if 0 < offers.size_bytes_max < mail.size_bytes:
+                reply = f"message of {mail.size_bytes} bytes is over the server's limit of {offers.size_bytes_max}"
                 raise _Ended(Receipt(outcome="failed", reply=reply, phase="mail"))
             options += f" SIZE={mail.size_bytes}"
         if mail.utf8:
-            if not wire.has_extn("smtputf8"):
+            if not offers.utf8:
                 reply = "the server cannot write to an address beyond ASCII (no SMTPUTF8)"
                 raise _Ended(Receipt(outcome="failed", reply=reply, phase="mail"))
             options += " SMTPUTF8 BODY=8BITMIME"
@@ -278,7 +285,7 @@ class SmtpConnection:
                 reply: Reply = yield wish
             except (OSError, UnicodeError) as error:
                 raise self._broken(error, phase) from None
-            wish = self._hear
+            wish = self.listen
             if not OK_FROM <= reply.code <= OK_TO:
                 yield from self._hear_out(len(phases) - nth)
                 yield from self._taken(reply, phase)
@@ -288,9 +295,9 @@ class SmtpConnection:
         """What follows a refusal says nothing, and may not come; a server that awaits a text all the same is hung up on."""
         with contextlib.suppress(OSError):
             for _ in range(replies):
-                reply: Reply = yield self._hear
+                reply: Reply = yield self.listen
                 if reply.code == GO_AHEAD:
-                    self._drop()
+                    self.hang_up()
                     return
 
     def _say_data(self, wish: Talk | None = None) -> Generator[Wish, Any, None]:
@@ -302,16 +309,16 @@ class SmtpConnection:
         if reply.code == GO_AHEAD:
             return
         if reply.code < TEMPORARY_FROM:
-            self._drop()
+            self.hang_up()
             raise _Ended(Receipt(outcome="retry", reply=f"unexpected {reply}", phase="data"))
         if reply.code == CLOSING:
-            self._drop()
+            self.hang_up()
         else:
             yield from self._reset()
         raise _Ended(judge(reply, "data"), gone=reply.code == CLOSING)
 
     def _broken(self, error: Exception, phase: Phase) -> _Ended:
-        self._drop()
+        self.hang_up()
         # Before RCPT nobody was named, so a line that breaks there says something about the provider.
         scope: Literal["provider", "message"] = "provider" if phase == "mail" else "message"
         receipt = Receipt(outcome="retry", reply=self._said(error), phase=phase, scope=scope)
@@ -322,28 +329,28 @@ class SmtpConnection:
         if OK_FROM <= reply.code <= OK_TO:
             return
         if reply.code < TEMPORARY_FROM:
-            self._drop()
+            self.hang_up()
             raise _Ended(Receipt(outcome="retry", reply=f"unexpected {reply}", phase=phase), gone=True)
         if reply.code == CLOSING:
-            self._drop()
+            self.hang_up()
         else:
             yield from self._reset()
         raise _Ended(judge(reply, phase), gone=reply.code == CLOSING)
 
-    def _hand_over(self, mail: _Mail) -> Dialogue:
-        """Past the point of no return."""
+    def _hand_over(self, mail: _Mail, *, leads: bool) -> Dialogue:
+        """Past the point of no return. RFC 2920 §3.1 has the next letter's first words follow the text, where its pace allows it."""
         try:
-            reply: Reply = yield Talk(mail.body, self._settings.final_timeout_s)
+            reply: Reply = yield Talk(mail.body, self._settings.final_timeout_s, leads)
         except OSError as error:
-            self._drop()
+            self.hang_up()
             return Receipt(outcome="in_doubt", reply=self._said(error), phase="body")
         if OK_FROM <= reply.code <= OK_TO:
             return Receipt(outcome="sent", reply=str(reply), phase="body")
         if reply.code < TEMPORARY_FROM:
-            self._drop()
+            self.hang_up()
             return Receipt(outcome="in_doubt", reply=f"unexpected {reply}", phase="body")
         if reply.code == CLOSING:
-            self._drop()
+            self.hang_up()
         return judge(reply, "body")
 
     def connect(self) -> None:
@@ -362,10 +369,10 @@ class SmtpConnection:
             if self._settings.username:
                 wire.login(self._settings.username, self._settings.password or "")
         except smtplib.SMTPResponseException as error:
-            self._drop()
+            self.hang_up()
             raise _Ended(self._not_let_in(error, phase)) from None
         except (OSError, UnicodeError) as error:
-            self._drop()
+            self.hang_up()
             refused = isinstance(error, smtplib.SMTPException | UnicodeError) and not isinstance(
                 error, smtplib.SMTPServerDisconnected
             )
@@ -442,7 +449,7 @@ class SmtpConnection:
     def _withdraw(self, *, awaited: bool) -> Generator[Wish, Any, None]:
         """Leave a letter after all: who is awaiting its text can only be hung up on."""
         if awaited:
-            self._drop()
+            self.hang_up()
         else:
             yield from self._reset()
 
@@ -451,21 +458,19 @@ class SmtpConnection:
         try:
             reply: Reply = yield self._talk("RSET")
         except OSError:
-            self._drop()
+            self.hang_up()
             return
         if not OK_FROM <= reply.code <= OK_TO:
-            self._drop()
-
-    def _drop(self) -> None:
-        wire, self.wire = self.wire, None
-        if wire is not None:
-            wire.close()
+            self.hang_up()
 
 
 @lru_cache(maxsize=256)
 def _reply(code: int, text: bytes, password: str | None) -> Reply:
     """Most replies are the same for every letter."""
     return Reply(code, one_line(text.decode("utf-8", "replace"), password))
+
+
+_sender = lru_cache(maxsize=64)(wire_address)  # few send to many
 
 
 def _wired(letter: Letter) -> _Mail:
@@ -477,7 +482,7 @@ def _wired(letter: Letter) -> _Mail:
     if not isinstance(letter.payload, bytes):
         message = "payload is no e-mail"
         raise NotAnAddress(message)
-    sender, recipient = wire_address(letter.sender), wire_address(letter.recipient)
+    sender, recipient = _sender(letter.sender), wire_address(letter.recipient)
     utf8 = not (sender.isascii() and recipient.isascii())
     body = quoted(letter.payload)
     return _Mail(sender, recipient, body, len(letter.payload), utf8)
@@ -485,9 +490,9 @@ def _wired(letter: Letter) -> _Mail:
 
 def quoted(payload: bytes) -> bytes:
     r"""A message as DATA wants it: lines end in CRLF, leading dots are doubled, then `.` (RFC 5321 §4.5.2)."""
-    if not payload.count(b"\n") == payload.count(b"\r") == payload.count(b"\r\n"):
+    if payload.count(b"\n") != payload.count(b"\r") or _TO_QUOTE.search(payload):
         payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        payload = payload.replace(b"\r\n.", b"\r\n..")
     if payload.startswith(b"."):
         payload = b"." + payload
-    payload = payload.replace(b"\r\n.", b"\r\n..")
     return payload + (b".\r\n" if payload.endswith(b"\r\n") else b"\r\n.\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+from dataclasses import dataclass
 
 REPLY_LINE_BYTES_MAX = 2_048  # RFC 5321 §4.5.3.1.5 says 512; servers are wordier
 REPLY_LINES_MAX = 100
@@ -17,6 +18,16 @@ class Lost(smtplib.SMTPServerDisconnected):
     """The line broke, or what came over it is no reply."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offers:
+    """What a server has said it takes, beyond the least."""
+
+    pipelining: bool
+    utf8: bool
+    size: bool  # it wants to hear how long a message is
+    size_bytes_max: int  # 0 where it did not say
+
+
 class Wire(smtplib.SMTP):
     """A line over which replies are read strictly.
 
@@ -25,6 +36,7 @@ class Wire(smtplib.SMTP):
     """
 
     _heard = b""  # what came and is not taken yet; smtplib's __init__ reads already
+    _offers: Offers | None = None
 
     def getreply(self) -> tuple[int, bytes]:
         """Code and text of one complete reply; anything else closes the line and raises `Lost`."""
@@ -99,9 +111,22 @@ class Wire(smtplib.SMTP):
             raise self.lost(why)
         return None
 
+    @property
+    def offers(self) -> Offers:
+        """What the greeting said, looked up once: every letter asks."""
+        if self._offers is None:
+            limit = self.esmtp_features.get("size", "").strip()
+            self._offers = Offers(
+                pipelining=self.has_extn("pipelining"),
+                utf8=self.has_extn("smtputf8"),
+                size=self.has_extn("size"),
+                size_bytes_max=int(limit) if limit.isdigit() else 0,
+            )
+        return self._offers
+
     def forget(self) -> None:
         """Drop what came before TLS: it may be anybody's."""
-        self._heard = b""
+        self._heard, self._offers = b"", None
 
     def lost(self, why: str) -> Lost:
         """Close the line; returns what to raise."""

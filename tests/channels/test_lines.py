@@ -146,13 +146,14 @@ def test_silence_ends_and_concerns_the_provider(greets, phase):
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("connections", [1, 3])
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
-def test_a_letter_longer_than_any_buffer_arrives_as_it_is(smtp_server, security):
+def test_a_letter_longer_than_any_buffer_arrives_as_it_is(smtp_server, security, connections):
     text = ("." + "x" * 70 + "\r\n") * 60_000
     server = smtp_server(*([] if security == "none" else [f"--{security}"]))
     letters = [a_letter(f"c{number}", text=text) for number in range(3)]
     trust = {} if security == "none" else {"ca": str(HERE / "cert.pem")}
-    settings = server.settings(connections=3, security=security, **trust)
+    settings = server.settings(connections=connections, security=security, **trust)
     with lines_to(settings) as lines:
         outcomes = []
         for round_ in lines.rounds(letters):
