@@ -81,11 +81,13 @@ class Builder:
             yield claim, self._built(claim, case) if isinstance(case, dict) else case
 
     def _processes(self) -> Renderers | None:
-        count = processes_wanted() - 1
-        if self._renderers is None and count > 0:
+        if self._renderers is not None:
+            return self._renderers
+        signers = self._signers()
+        count = processes_wanted(signing=signers is not None) - 1
+        if count > 0:
             from flowctl.engine.renderers import Renderers  # noqa: PLC0415 - only where many messages wait
 
-            signers = self._signers()
             said = {
                 "messages": self._said["messages"],
                 "secret": self._secret,
@@ -151,8 +153,10 @@ class Builder:
 
 
 def _parsed(texts: list[str | None]) -> list[Any]:
-    """Many JSON texts at once: most of the cost of a short one is the call."""
-    return json.loads(f"[{','.join([text or 'null' for text in texts])}]")  # type: ignore[no-any-return]
+    """Many JSON texts at once: most of the cost of a short one is the call. Those that are alike have one value; no template can change it."""
+    alike = dict.fromkeys(texts)
+    values = dict(zip(alike, json.loads(f"[{','.join([text or 'null' for text in alike])}]"), strict=True))
+    return [values[text] for text in texts]
 
 
 def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_id: int, now: int) -> Called:

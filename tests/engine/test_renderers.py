@@ -163,7 +163,9 @@ def test_no_secret_of_the_environment_gets_there(make, monkeypatch):
 @pytest.mark.parametrize(("said", "wanted"), [("1", 1), ("3", 3), ("0", None), ("many", None), ("", None)])
 def test_how_many_is_said_or_follows_the_machine(monkeypatch, said, wanted):
     monkeypatch.setenv("FLOWCTL_PROCESSES", said)
-    assert processes_wanted() == (wanted or min(os.cpu_count() or 1, 4))
+    processors = os.cpu_count() or 1
+    assert processes_wanted() == (wanted or min(processors, 4))
+    assert processes_wanted(signing=True) == (wanted or min(processors + (processors > 1), 4))
 
 
 FLOW = "workflow: w\ntriggers: [{event: signup}]\nsteps: [{send: hello, via: email}]\n"
