@@ -128,7 +128,7 @@ def _sending(folder: Path, messages: int, size: int) -> list[Ratio]:
         for _ in range(ROUNDS):
             for what, per_s in _rounds(folder, port, messages, size):
                 best[what] = max(best.get(what, 0.0), per_s)
-        memory = _memory(folder, port, MANY // 5 if quick else MANY)
+        memory = _memory(folder, port, min(MANY, messages * 3))
     theirs = best["smtp-source"]
     goals = (("one", ONE_GOAL), ("two", TWO_GOAL), ("signed", SIGNED_GOAL))
     said = f"smtp-source {theirs:,.0f}/s, mails of {size:,} bytes"
