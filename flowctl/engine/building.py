@@ -14,6 +14,7 @@ from flowctl.engine.links import Links
 from flowctl.engine.processes import MANY, processes_wanted
 from flowctl.failure import Failure
 from flowctl.store import coupons
+from flowctl.store.database import fetched
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +46,7 @@ class Builder:
         self._channels = channels
         self._secret = store.secret
         self._reader = ContactReader(store.connection, runtime.said["fields"])
+        self._made_from = _MADE_FROM.format(columns=self._reader.columns)
         self._letters: Letters | None = None
         self._renderers: Renderers | None = None
 
@@ -118,9 +120,8 @@ class Builder:
             yield from self._batch(batch)
 
     def _batch(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
-        rows = self._connection.execute(
-            _MADE_FROM.format(columns=self._reader.columns), (json.dumps([claim.enrollment_id for claim in claims]),)
-        ).fetchall()
+        enrollments = json.dumps([claim.enrollment_id for claim in claims])
+        rows = fetched(self._connection, self._made_from, (enrollments,))
         triggers, saved = _parsed([row[-2] for row in rows]), _parsed([row[-1] for row in rows])
         messages, home = self._said["messages"], self._said["timezone"]
         for claim, row, trigger, data in zip(claims, rows, triggers, saved, strict=True):

@@ -35,7 +35,7 @@ _ENDED = "the process ended while it was transmitting"
 class Claim(NamedTuple):
     """A claimed outbox row, as much of it as sending needs, in the order of `CLAIMS`.
 
-    A tuple, where other nouns are dataclasses: one is made for every message, and so costs an eighth.
+    A tuple, where other nouns are dataclasses: one is made for every message, and so costs a tenth.
     """
 
     id: int
@@ -63,9 +63,7 @@ CLAIMS = (
 )
 
 
-def from_row(row: tuple[Any, ...]) -> Claim:
-    """A claim from a row of `CLAIMS`."""
-    return Claim._make(row)
+from_row = Claim._make  # of a row of `CLAIMS`
 
 
 def packed(letter: Letter) -> str:

@@ -20,7 +20,7 @@ from flowctl.engine.letters import Refused
 from flowctl.engine.runtime import CLAIMED, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
 from flowctl.store import breakers, coupons
-from flowctl.store.database import small_cache, transaction
+from flowctl.store.database import fetched, small_cache, transaction
 from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
 
@@ -167,11 +167,12 @@ class Delivery:
             with transaction(self._connection):
                 gated = gate.judge(start, stop, blocked=self._blocked)
                 # In the order in which the caps gave room: it does not depend on how the rows came to lie.
-                rows = self._connection.execute(
+                rows = fetched(
+                    self._connection,
                     f"{CLAIMS} WHERE o.id IN (SELECT id FROM gate WHERE verdict IS NULL) AND o.state = {CLAIMED} "
-                    "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id"
+                    "ORDER BY o.marketing, o.priority DESC, o.arrived_at, o.id",
                 )
-                claims = self._within_limit([from_row(row) for row in rows])
+                claims = self._within_limit([*map(from_row, rows)])
                 self._closing |= gate.closing()
         except (sqlite3.Error, ValueError, ArithmeticError) as fault:  # what a row's values make SQLite or Python raise
             if stop - start <= 1:

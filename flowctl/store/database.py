@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowctl import clock
 from flowctl.failure import Busy, Failure, UsageFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from hashlib import blake2b
 
 BUSY_S = 30.0  # how long a statement waits for another program's lock
@@ -119,6 +119,18 @@ def small_cache(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+
+
+def fetched(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a SELECT of many texts: they are read at a sixth of the cost where all of it is UTF-8, as nearly always."""
+    own, connection.text_factory = connection.text_factory, str
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    except sqlite3.OperationalError:  # what else is wrong is so the second time, too
+        connection.text_factory = own
+        return connection.execute(sql, parameters).fetchall()
+    finally:
+        connection.text_factory = own
 
 
 @contextmanager
