@@ -278,7 +278,7 @@ def _plain(value: Any) -> str:
 def _waiting(pending: Pending, zone: str) -> tuple[str, str, str]:
     step = pending.step
     if step is None:
-        return "→ stands on a step", "; ".join(pending.messages), ""
+        return "→ stands on a step", _held(pending, zone), ""
     text = f"→ {step.workflow} stands on {step.label}"
     until = pending.until_at if step.op in _TIMED_OUT else pending.due_at
     if step.op == "wait_for":
@@ -287,7 +287,13 @@ def _waiting(pending: Pending, zone: str) -> tuple[str, str, str]:
         text += f", waits for {_FOR[step.op]}"
     if until is not None:
         text += f", until {local(until, zone)}"
-    return text, "; ".join(pending.messages), step.where
+    return text, _held(pending, zone), step.where
+
+
+def _held(pending: Pending, zone: str) -> str:
+    """The messages that an enrollment waits for, and when the gate looks at those again that it holds."""
+    told = "; ".join(pending.messages)
+    return f"{told}, looked at again {local(pending.again_at, zone)}" if pending.again_at is not None else told
 
 
 def _would(found: Admission) -> tuple[str, str]:
@@ -336,6 +342,7 @@ def as_data(story: Timeline) -> dict[str, Any]:
                 "until": iso(each.until_at),
                 "asks": each.step.asks or None if each.step else None,
                 "messages": list(each.messages),
+                "again_at": iso(each.again_at),
             }
             for each in story.pending
         ],

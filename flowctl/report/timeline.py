@@ -55,6 +55,7 @@ class Pending:
     entered_at: int
     due_at: int | None
     messages: tuple[str, ...] = ()  # 'voucher by email: held (quiet hours)', …
+    again_at: int | None = None  # when the gate looks at the first of those held again
     until_at: int | None = None  # when it goes on even if nothing happens; None: nobody knows
 
 
@@ -326,14 +327,15 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
     found: list[Pending] = []
     for enrollment_id, version_id, pc, entered_at, due_at, until_at in rows:
         waiting = connection.execute(
-            "SELECT message, channel, state, reason FROM outbox_readable WHERE id IN "
-            "(SELECT id FROM outbox WHERE enrollment_id = ? AND state < 3) ORDER BY id",
+            "SELECT r.message, r.channel, r.state, r.reason, o.ready_at FROM outbox o JOIN outbox_readable r ON r.id = o.id "
+            "WHERE o.enrollment_id = ? AND o.state < 3 ORDER BY o.id",
             (enrollment_id,),
-        )
+        ).fetchall()
         messages = tuple(
             f"{message} by {channel}: {f'held ({reason})'.replace('_', ' ') if reason else state}"
-            for message, channel, state, reason in waiting
+            for message, channel, state, reason, _ in waiting
         )
+        again = [at for _, _, _, reason, at in waiting if reason and at is not None]
         found.append(
             Pending(
                 enrollment_id=enrollment_id,
@@ -341,6 +343,7 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
                 entered_at=entered_at,
                 due_at=due_at,
                 messages=messages,
+                again_at=min(again, default=None),
                 until_at=until_at,
             )
         )

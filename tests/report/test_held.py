@@ -18,3 +18,6 @@ def test_quiet_hours_are_told_with_the_time_and_zone_at_which_they_end():
     assert explain.sentence(held, story.zone) == "held back hello: quiet hours until 2026-03-03 10:00 Europe/London"
     assert explain.values(held) == ""
     assert story.pending[0].messages == ("hello by sms: held (quiet hours)",)
+    assert story.pending[0].again_at == at("24h")
+    assert "hello by sms: held (quiet hours), looked at again 2026-03-03 10:00" in "\n".join(explain.drawn(story, 200))
+    assert explain.as_data(story)["pending"][0]["again_at"] == "2026-03-03T10:00:00Z"
