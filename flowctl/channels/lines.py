@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 # How long those who ask to leave wait for the other lines: a commit takes about as long, and serves them all.
 GATHER_S = 0.002
 # How long they wait at most for letters to be built that could ride behind theirs: a server may be as slow to answer.
-BUILD_S = 0.05
+BUILD_S = 0.1
+# How long letters are built without a look at whether a server has answered.
+LOOK_S = 0.001
 _NEVER = float("inf")
 
 
@@ -122,6 +124,7 @@ class Lines(Sender):
         """
         self._feed()
         until_s = short_until_s = _NEVER
+        look_s = 0.0
         while True:
             now = time.monotonic()
             if until_s == _NEVER and (self._asking or self._ended):
@@ -132,10 +135,13 @@ class Lines(Sender):
             if not short and (now >= until_s or not self._moving):
                 return
             # Building ahead must not keep those waiting who are ready to go on.
-            if self._poll(0.0 if building else until_s - now):
-                if self._idle:
-                    self._feed()
-            elif building and (letter := self._next()) is not None:
+            if now >= look_s or not building:
+                look_s = now + LOOK_S
+                if self._poll(0.0 if building else until_s - now):
+                    if self._idle:
+                        self._feed()
+                    continue
+            if building and (letter := self._next()) is not None:
                 self._ahead.append(letter)
 
     def _may_take(self) -> bool:
@@ -219,6 +225,8 @@ class Lines(Sender):
 
     def _said(self, line: _Line, talk: Talk) -> object:
         """Say something; returns the reply where it is there already. Raises `Lost`."""
+        if not talk.data and (reply := line.connection.heard()) is not None:
+            return reply
         wire = line.connection.wire
         if wire is None or wire.sock is None:
             message = "not connected"
@@ -227,8 +235,6 @@ class Lines(Sender):
             line.ridden = 0
             data = talk.data + self._ride(line) if talk.leads and self._ahead else talk.data
             self._say(line, wire, data if line.unsent is None else bytes(line.unsent) + data)
-        elif (reply := line.connection.heard()) is not None:
-            return reply
         self._wait(line, talk.timeout_s)
         self._watch(line)
         return None

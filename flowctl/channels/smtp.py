@@ -165,7 +165,7 @@ class SmtpConnection:
     def heard(self) -> Reply | None:
         """The next complete reply that came over the line, or None. Raises `Lost`."""
         found = self.wire.heard() if self.wire else None
-        return found and self._reply(*found)
+        return found and _reply(*found, self._settings.password)
 
     def reach(self) -> str | None:
         """Connect and log in, and send nothing; what went wrong, or None."""

@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 
 REPLY_LINE_BYTES_MAX = 2_048  # RFC 5321 §4.5.3.1.5 says 512; servers are wordier
 REPLY_LINES_MAX = 100
@@ -89,20 +90,26 @@ class Wire(smtplib.SMTP):
         Raises:
             Lost: what came is no reply; the line is closed.
         """
+        heard = self._heard
+        if (end := heard.find(b"\n") + 1) and (reply := _of_one_line(heard[:end])):
+            self._heard = heard[end:]
+            return reply
+        return self._heard_at_length() if heard else None
+
+    def _heard_at_length(self) -> tuple[int, bytes] | None:
+        """The same where it is no reply of one line."""
         start, texts, first = 0, list[bytes](), self._heard[:3]
         while end := self._heard.find(b"\n", start) + 1:
             line = self._heard[start:end]
-            code, mark = line[:3], line[3:4]
-            if code != first or not (
-                code.isdigit() and _CODE_FROM <= code <= _CODE_TO and mark in (b" ", b"-", b"\r", b"\n")
-            ):
+            mark = line[3:4]
+            if line[:3] != first or not _is_reply(line):
                 why = f"malformed reply {line[:80]!r}"
                 raise self.lost(why)
             texts.append(line[4:].strip())
             start = end
             if mark != b"-":
                 self._heard = self._heard[end:]
-                return int(code), b"\n".join(texts)  # EHLO's features are read line by line
+                return int(first), b"\n".join(texts)  # EHLO's features are read line by line
             if len(texts) == REPLY_LINES_MAX:
                 why = f"malformed reply of more than {REPLY_LINES_MAX} lines"
                 raise self.lost(why)
@@ -136,3 +143,13 @@ class Wire(smtplib.SMTP):
 
 class TlsWire(Wire, smtplib.SMTP_SSL):
     """The same over implicit TLS."""
+
+
+@lru_cache(maxsize=64)
+def _of_one_line(line: bytes) -> tuple[int, bytes] | None:
+    """Code and text of a reply that is one line, as most are, and the same for every letter; None where it is none."""
+    return (int(line[:3]), line[4:].strip()) if line[3:4] != b"-" and _is_reply(line) else None
+
+
+def _is_reply(line: bytes) -> bool:
+    return line[:3].isdigit() and _CODE_FROM <= line[:3] <= _CODE_TO and line[3:4] in (b" ", b"-", b"\r", b"\n")
