@@ -90,12 +90,26 @@ Total : {{ data.cart.products|map(attribute="price")|sum|round(2) }} €
 [Reprendre mon panier](https://shop.example/cart/{{ trigger.cart_id }})
 """
 )
-PRODUCTS = [
-    {"id": f"p{number}", "name": name, "count": 1, "price": 9.9 + number, "left": number * 2}
-    for number, name in enumerate(
-        ["Lampe en papier washi", "Carnet relié à la main", "Bougie au thé blanc", "Bol à matcha"]
-    )
-]  # what a `fetch` of the shop's API saves
+SHOP = [
+    "Lampe en papier washi",
+    "Carnet relié à la main",
+    "Bougie au thé blanc",
+    "Bol à matcha",
+    "Écharpe en alpaga",
+    "Plaid de laine",
+    "Théière en fonte",
+]
+
+
+def _cart(number: int) -> dict[str, Any]:
+    """What a `fetch` of the shop's API saves of somebody's cart; no two are alike."""
+    products = [
+        {"id": f"p{number}-{line}", "name": SHOP[(number + line) % len(SHOP)], "count": line + 1, "price": 9.9 + number % 90 + line, "left": line * 2}
+        for line in range(4)
+    ]  # fmt: skip
+    return {"cart": {"products": products}}
+
+
 WORKFLOW = """\
 workflow: cart
 description: Bring carts back.
@@ -236,7 +250,8 @@ def _store(folder: Path, messages: int) -> Store:
         )
     tick(store, now=NOW, base=folder, limit=0, unasked=True)
     with transaction(connection):  # as a `fetch` leaves it
-        connection.execute("UPDATE enrollments SET data = ?", (json.dumps({"cart": {"products": PRODUCTS}}),))
+        carts = [(json.dumps(_cart(number)), number) for number in range(1, messages + 1)]
+        connection.executemany("UPDATE enrollments SET data = ? WHERE contact_id = ?", carts)
     return store
 
 
@@ -277,7 +292,7 @@ def _case(number: int) -> dict[str, Any]:
     }
     return {
         "channel": "email", "recipient": f"person{number}@example.com", "key": f"{number:032x}", "now": NOW, "contact": contact,
-        "data": {"cart": {"products": PRODUCTS}}, "zone": "Europe/Paris", "trigger": {"items": number % 5 + 1, "cart_id": f"cart-{number}"},
+        "data": _cart(number), "zone": "Europe/Paris", "trigger": {"items": number % 5 + 1, "cart_id": f"cart-{number}"},
     }  # fmt: skip
 
 
