@@ -287,6 +287,8 @@ def _waiting(pending: Pending, zone: str) -> tuple[str, str, str]:
         text += f", waits for {_FOR[step.op]}"
     if until is not None:
         text += f", until {local(until, zone)}"
+    if pending.standstill:
+        text += f"; the workflow is {pending.standstill}"
     return text, _held(pending, zone), step.where
 
 
@@ -341,6 +343,7 @@ def as_data(story: Timeline) -> dict[str, Any]:
                 "due_at": iso(each.due_at),
                 "until": iso(each.until_at),
                 "asks": each.step.asks or None if each.step else None,
+                "standstill": each.standstill or None,
                 "messages": list(each.messages),
                 "again_at": iso(each.again_at),
             }

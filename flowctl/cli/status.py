@@ -71,5 +71,5 @@ def _rows(found: Status) -> list[tuple[str, Any]]:
             ("more due than usual", f"{found.backlog} marketing messages wait: `flowctl tick --confirm-backlog`")
         )
     rows.extend((f"provider of {channel} refuses", reply) for channel, reply in found.refusing.items())
-    rows.extend((f"guard on {workflow}", note) for workflow, note in found.guarded.items())
+    rows.extend((f"guard on {workflow}", note.removeprefix("guard: ")) for workflow, note in found.guarded.items())
     return rows

@@ -175,7 +175,7 @@ def _show(said: Invocation, report: TickReport, *, as_json: bool, dry_run: bool)
             "`flowctl outbox list --state ready` shows them; `flowctl tick --confirm-backlog` sends them"
         )
     for workflow, found in report.guarded.items():
-        said.say(f"warning: workflow {workflow}: {found}; `flowctl workflows list` tells whether it is paused")
+        said.say(f"warning: workflow {workflow}: {found}; look into it, then `flowctl workflows resume {workflow}`")
     for channel, reply in report.refusals.items():
         _warn(f"{channel}: the provider refuses everything for now: {reply}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.runtime import ALERT
 from flowctl.store.statuses import BOUNCED, COMPLAINED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def watch(connection: sqlite3.Connection, runtime: Runtime, now: int) -> dict[st
         for guard in guards.get(workflow, ()):
             what = _tripped(connection, workflow, guard, row[2], now)
             if what:
-                found[workflow] = what
-                _trip(connection, runtime, workflow, guard, what, now)
+                found[workflow] = _trip(connection, runtime, workflow, guard, what, now)
                 break
     return found
 
@@ -57,26 +57,27 @@ def _tripped(connection: sqlite3.Connection, workflow: str, guard: Mapping[str, 
         bounds = {"workflow": workflow, "code": CODES[word], "from": max(now - guard["over_ms"], since), "now": now}
         sent, tired = connection.execute(_COUNTED, bounds).fetchone()
         if sent >= guard["at_least"] and tired > sent * share:
-            told = f", {guard['notify']} told" if guard["notify"] else ""
-            return f"guard: {tired} of {sent} messages {word} ({tired / sent:.1%}, limit {share:.1%} over {guard['over']}){told}"
+            return f"{tired} of {sent} messages {word} ({tired / sent:.1%}, limit {share:.1%} over {guard['over']})"
     return ""
 
 
 def _trip(
     connection: sqlite3.Connection, runtime: Runtime, workflow: str, guard: Mapping[str, Any], what: str, now: int
-) -> None:
-    pause = guard["then"] == "pause"
+) -> str:
+    """Do what a guard says; returns what was found and done, for people."""
+    pause, team = guard["then"] == "pause", guard["notify"]
+    reached = runtime.said["teams"].get(team, {}) if team else {}
+    recipient = f"{ALERT}{team}" if reached.get("alert") else reached.get("email")
+    done = [*(["paused"] if pause else []), *([f"{team} told"] if recipient else [])]
+    note = "; ".join([f"guard: {what}", *([", ".join(done)] if done else [])])
     connection.execute(
         "UPDATE workflow_states SET by_hand = CASE WHEN ? THEN 'paused' ELSE by_hand END, note = ? WHERE workflow = ?",
-        (pause, what, workflow),
+        (pause, note, workflow),
     )
     if pause:
         runtime.states[workflow] = (runtime.states[workflow][0], True)
-    team = guard["notify"]
-    recipient = runtime.said["teams"].get(team, {}).get("email") if team else None
     if recipient:
         # The alert hangs on the message whose outcome was the last straw.
-        done = "is paused" if pause else "goes on"
         connection.execute(
             "INSERT INTO notices (contact_id, enrollment_id, version_id, pc, at, team, recipient, text, ready_at) "
             "SELECT o.contact_id, o.enrollment_id, o.version_id, o.pc, :now, :team, :recipient, :text, :now FROM fact_statuses f "
@@ -86,7 +87,8 @@ def _trip(
                 "now": now,
                 "team": team,
                 "recipient": recipient,
-                "text": f"Workflow {workflow} {done}: {what}",
+                "text": f"Workflow {workflow} {'is paused' if pause else 'goes on'}: {what}",
                 "workflow": workflow,
             },
         )
+    return note

@@ -11,6 +11,7 @@ from flowctl.failure import UsageFailure
 from flowctl.report.admission import admission, passed_by
 from flowctl.report.causes import because, unreachable
 from flowctl.report.places import Step, Steps
+from flowctl.report.workflows import standing
 from flowctl.store import contacts
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Pending:
     entered_at: int
     due_at: int | None
     messages: tuple[str, ...] = ()  # 'voucher by email: held (quiet hours)', …
+    standstill: str = ""  # 'paused by a guard' where the workflow is, and nobody moves
     again_at: int | None = None  # when the gate looks at the first of those held again
     until_at: int | None = None  # when it goes on even if nothing happens; None: nobody knows
 
@@ -324,6 +326,7 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
         "SELECT id, version_id, pc, entered_at, due_at, until_at FROM enrollments WHERE contact_id = ? AND ended_at IS NULL ORDER BY id",
         (contact_id,),
     ).fetchall()
+    still = _standing_still(connection)
     found: list[Pending] = []
     for enrollment_id, version_id, pc, entered_at, due_at, until_at in rows:
         waiting = connection.execute(
@@ -336,10 +339,12 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
             for message, channel, state, reason, _ in waiting
         )
         again = [at for _, _, _, reason, at in waiting if reason and at is not None]
+        step = steps.at(version_id, pc)
         found.append(
             Pending(
                 enrollment_id=enrollment_id,
-                step=steps.at(version_id, pc),
+                step=step,
+                standstill=still.get(step.workflow, "") if step else "",
                 entered_at=entered_at,
                 due_at=due_at,
                 messages=messages,
@@ -348,3 +353,10 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
             )
         )
     return found
+
+
+def _standing_still(connection: sqlite3.Connection) -> dict[str, str]:
+    """The workflows that are paused, and by whom."""
+    rows = connection.execute("SELECT workflow, state, by_hand, note FROM workflow_states")
+    found = {workflow: standing(state, by_hand, note) for workflow, state, by_hand, note in rows}
+    return {workflow: state for workflow, state in found.items() if state.startswith("paused")}

@@ -14,7 +14,7 @@ class WorkflowRow:
     """A workflow. `version` is None where it is gone and drains; `old_versions` counts people inside earlier ones."""
 
     name: str
-    state: str  # draft, live, paused, draining; 'paused by hand', 'draining by hand', 'stopped by hand'
+    state: str  # see `standing`
     version: int | None
     commit: str | None
     path: str | None
@@ -22,6 +22,16 @@ class WorkflowRow:
     old_versions: int
     entered: int
     note: str | None = None  # what a guard found
+
+
+def standing(state: str, by_hand: str | None, note: str | None) -> str:
+    """`draft`, `live`, `paused`, `draining` as applied; `paused by hand`, `draining by hand`, `stopped by hand`; `paused by a guard`.
+
+    An order by hand takes the `note` of a guard away.
+    """
+    if by_hand is None:
+        return state
+    return f"{by_hand} by a guard" if by_hand == "paused" and note else f"{by_hand} by hand"
 
 
 def workflows(store: Store) -> list[WorkflowRow]:
@@ -36,7 +46,7 @@ def workflows(store: Store) -> list[WorkflowRow]:
     return [
         WorkflowRow(
             name=row[0],
-            state=f"{row[2]} by hand" if row[2] else row[1],
+            state=standing(row[1], row[2], row[9]),
             version=row[3],
             commit=row[4],
             path=row[5],

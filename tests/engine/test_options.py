@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from flowctl.cli import explain
 from flowctl.engine import by_hand
 from flowctl.failure import UsageFailure
 from flowctl.report.status import status
+from flowctl.report.timeline import timeline
 from flowctl.report.workflows import workflows
 from tests.engine.world import SETTINGS, World, at, workflow
 
@@ -168,8 +170,8 @@ def tire(world, keys, when):
         world.connection.execute(row, (when, world.id_of(key)))
 
 
-def guarded_world(count: int = 5) -> tuple[World, list[str]]:
-    world = World(workflow("news", steps="- send: hello\n- wait: 1d\n- send: bye"), settings=GUARDED)
+def guarded_world(count: int = 5, settings: str = GUARDED) -> tuple[World, list[str]]:
+    world = World(workflow("news", steps="- send: hello\n- wait: 1d\n- send: bye"), settings=settings)
     keys = [f"c{number}" for number in range(count)]
     for key in keys:
         world.contact(key)
@@ -185,12 +187,16 @@ def test_a_workflow_that_tires_people_is_paused_and_its_team_told():
     tire(world, keys[1:2], at("3h"))
     report = world.tick(at("3h"))
     assert report.guarded == {
-        "news": "guard: 2 of 5 messages unsubscribed (40.0%, limit 20.0% over 7d), marketing told"
+        "news": "guard: 2 of 5 messages unsubscribed (40.0%, limit 20.0% over 7d); paused, marketing told"
     }
     assert status(world.store, now=at("3h")).guarded == report.guarded
     assert world.connection.execute("SELECT recipient, team FROM notices").fetchall() == [
         ("team@example.com", "marketing")
     ]
+    assert workflows(world.store)[0].state == "paused by a guard"
+    story = timeline(world.store, keys[4])
+    assert story.pending[0].standstill == "paused by a guard"
+    assert "until 2026-03-03 12:00; the workflow is paused by a guard" in explain.drawn(story, 200)[-1]
     world.tick(at("3d"))
     assert [row[0] for row in world.outbox(keys[4])] == ["hello"]
     world.apply(workflow("news", steps="- send: hello\n- wait: 1d\n- send: again"), settings=GUARDED, now=at("3d"))
@@ -200,6 +206,33 @@ def test_a_workflow_that_tires_people_is_paused_and_its_team_told():
     tire(world, keys[2:3], at("4d") + 1)
     assert world.tick(at("4d") + 2).guarded == {}  # what left before a person resumed it counts no more
     assert [row[0] for row in world.outbox(keys[4])] == ["hello", "bye"]
+    assert workflows(world.store)[0].state == "live"
+
+
+@pytest.mark.parametrize(
+    ("team", "then", "told"),
+    [
+        ("alert: 'https://hooks.example.com/1'", "pause", "; paused, marketing told"),
+        ("alert: 'https://hooks.example.com/1', email: team@example.com", "notify", "; marketing told"),
+        ("members: [lea]", "pause", "; paused"),
+    ],
+)
+def test_a_team_is_told_by_its_alert_where_it_has_one_and_said_to_be_told_where_it_can_be(team, then, told):
+    settings = GUARDED.replace("members: [lea], email: team@example.com", team).replace("then: pause", f"then: {then}")
+    world, keys = guarded_world(settings=settings)
+    tire(world, keys[:2], at("2h"))
+    assert world.tick(at("2h")).guarded["news"].endswith(f"over 7d){told}")
+    recipients = world.connection.execute("SELECT recipient FROM notices").fetchall()
+    assert recipients == ([("alert:marketing",)] if "alert" in team else [])
+    assert workflows(world.store)[0].state == ("paused by a guard" if then == "pause" else "live")
+
+
+def test_a_pause_by_hand_takes_the_place_of_the_guards():
+    world, keys = guarded_world()
+    tire(world, keys[:2], at("2h"))
+    world.tick(at("2h"))
+    by_hand.pause(world.connection, "news")
+    assert workflows(world.store)[0].state == "paused by hand"
 
 
 def test_too_few_messages_prove_nothing():
