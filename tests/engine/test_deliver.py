@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
 from flowctl.channels.channel import Receipt
 from flowctl.channels.recording import ACCEPTED, RecordingChannel
+from flowctl.engine import building
 from flowctl.engine.adapters import channel_maker
 from flowctl.engine.by_hand import resolve
 from flowctl.engine.deliver import Delivery
@@ -337,3 +339,34 @@ def test_a_store_that_locks_at_the_point_of_no_return_ends_the_tick_and_nothing_
 def _busy(*_):
     message = "the store is locked by another program"
     raise Busy(message)
+
+
+def test_each_letter_is_made_of_its_own_contact_and_trigger_in_whatever_order_they_leave(channel, monkeypatch):
+    monkeypatch.setattr(building, "BATCH_ROWS", 3)
+    text = '{{ contact.first_name|default("?") }} {{ trigger.items }} {{ trigger.cart_id|default("none") }}'
+    message = f"messages: {{cart: {{email: {{from: shop, subject: Cart, text: '{text}'}}}}}}"
+    texts = [
+        workflow(name, triggers=f"[{{event: cart_updated, where: {{items: {items}}}}}]", steps="- send: cart\n- wait: 1h", priority=priority)
+        for name, items, priority in (("few", 1, "20"), ("many", 2, "80"))
+    ]  # fmt: skip
+    world = World(*texts, channel=channel(), messages=message)
+    expected = set()
+    for number in range(10):
+        key, items, name, cart = (
+            f"c{number}",
+            1 + number % 2,
+            "Zoé" if number % 3 else None,
+            "" if number < 4 else f"k{number}",
+        )
+        world.contact(key, first_name=name)
+        world.event(key, "cart_updated", at("1m"), items=items, **({"cart_id": cart} if cart else {}))
+        expected.add((f"{key}@example.com", f"{name or '?'} {items} {cart or 'none'}"))
+    world.ticks("5m")
+    letters = world.channel.transmitted
+    assert {letter.recipient for letter in letters[:5]} == {f"c{number}@example.com" for number in range(1, 10, 2)}
+    assert {(letter.recipient, _text(letter)) for letter in letters} == expected
+
+
+def _text(letter):
+    said = message_from_bytes(letter.payload, policy=policy.default)
+    return said.get_body(("plain",)).get_content().splitlines()[0]

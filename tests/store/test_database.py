@@ -9,7 +9,7 @@ import pytest
 
 from flowctl.failure import Busy, Failure, UsageFailure
 from flowctl.store import database
-from flowctl.store.database import open_store, transaction, undone
+from flowctl.store.database import fetched, open_store, transaction, undone
 from flowctl.store.locking import exclusive
 
 
@@ -256,3 +256,14 @@ def test_the_lock_is_held_by_one_and_dropped_by_the_dead(tmp_path):
 def test_a_store_in_memory_needs_no_lock():
     with exclusive(open_store(":memory:", create=True)):
         assert threading.active_count() >= 1
+
+
+def test_texts_read_at_once_are_what_reading_one_by_one_gives_also_where_one_is_no_utf8():
+    connection = open_store(":memory:", create=True).connection
+    whole = "SELECT value, 7, NULL, 1.5 FROM json_each(?)"
+    assert fetched(connection, whole, ('["Zoé","a"]',)) == [("Zoé", 7, None, 1.5), ("a", 7, None, 1.5)]
+    broken = "SELECT 'Zoé' UNION ALL SELECT CAST(x'41ff42' AS TEXT)"
+    assert fetched(connection, broken) == connection.execute(broken).fetchall() == [("Zoé",), ("A\ufffdB",)]
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        fetched(connection, "SELECT 1 FROM no_such")
+    assert connection.execute("SELECT CAST(x'ff' AS TEXT)").fetchone() == ("\ufffd",)
