@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from flowctl.failure import UsageFailure
+from flowctl.engine.backlog import backlog
 from flowctl.report.admission import admission, passed_by
 from flowctl.report.causes import because, unreachable
 from flowctl.report.places import Step, Steps
@@ -79,7 +80,8 @@ def timeline(
 ) -> Timeline:
     """Everything that happened to a contact, named as `contacts.resolve` reads it; of one workflow or message only where one is said.
 
-    `now` (UTC ms) adds, for workflows asked about, the facts that started nothing and whether one would now.
+    `now` (UTC ms) adds whether a backlog stops its messages, and, for workflows asked about, the facts that started nothing and whether
+    one would now.
 
     Raises:
         Failure: nobody is called so, or several are.
@@ -105,7 +107,7 @@ def timeline(
     entries = [entry for _, entry in found if only is None or _concerns(entry, only, message)]
     pending = [
         each
-        for each in _pending(connection, contact_id, steps)
+        for each in _pending(connection, contact_id, steps, now)
         if only is None or (each.step is not None and each.step.workflow in only)
     ]
     inside = {each.step.workflow for each in pending if each.step}
@@ -321,7 +323,7 @@ def _sending(channel: str, recipient: str, variant: str | None) -> dict[str, Any
     return said | {"variant": variant} if variant else said
 
 
-def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> list[Pending]:
+def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps, now: int | None) -> list[Pending]:
     rows = connection.execute(
         "SELECT id, version_id, pc, entered_at, due_at, until_at FROM enrollments WHERE contact_id = ? AND ended_at IS NULL ORDER BY id",
         (contact_id,),
@@ -330,15 +332,17 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
     found: list[Pending] = []
     for enrollment_id, version_id, pc, entered_at, due_at, until_at in rows:
         waiting = connection.execute(
-            "SELECT r.message, r.channel, r.state, r.reason, o.ready_at FROM outbox o JOIN outbox_readable r ON r.id = o.id "
+            "SELECT r.message, r.channel, r.state, r.reason, o.ready_at, o.marketing FROM outbox o JOIN outbox_readable r ON r.id = o.id "
             "WHERE o.enrollment_id = ? AND o.state < 3 ORDER BY o.id",
             (enrollment_id,),
         ).fetchall()
+        # Where far more is due than usual, the gate is asked nothing: what would leave stays ready.
+        stopped = now is not None and any(row[5] for row in waiting) and backlog(connection, now) is not None
         messages = tuple(
-            f"{message} by {channel}: {f'held ({reason})'.replace('_', ' ') if reason else state}"
-            for message, channel, state, reason, _ in waiting
+            f"{message} by {channel}: {_why(state, reason, stopped=bool(stopped and marketing))}"
+            for message, channel, state, reason, _, marketing in waiting
         )
-        again = [at for _, _, _, reason, at in waiting if reason and at is not None]
+        again = [at for _, _, _, reason, at, _ in waiting if reason and at is not None]
         step = steps.at(version_id, pc)
         found.append(
             Pending(
@@ -353,6 +357,13 @@ def _pending(connection: sqlite3.Connection, contact_id: int, steps: Steps) -> l
             )
         )
     return found
+
+
+def _why(state: str, reason: str | None, *, stopped: bool) -> str:
+    """What keeps a message from leaving."""
+    if reason:
+        return f"held ({reason})".replace("_", " ")
+    return "stopped, more is due than usual (`flowctl tick --confirm-backlog`)" if stopped else state
 
 
 def _standing_still(connection: sqlite3.Connection) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from flowctl.engine import backlog
 from flowctl.engine.by_hand import pause, resume
+from flowctl.report.timeline import timeline
 from tests.engine.world import DAY, World, at, workflow
 
 PROMPT = (
@@ -46,6 +47,8 @@ def test_far_more_than_usual_stops_marketing_until_somebody_confirms(world):
     assert (report.backlog.due, report.backlog.usual_max) == (7, 6)
     assert [row[1] for row in world.sent()[16:]] == ["receipt"]  # transactional goes on
     assert world.states("w", "new0") == [("active", None)]  # entered, advanced, and waiting on its step
+    [pending] = timeline(world.store, "new0", now=at("9d1h")).pending
+    assert pending.messages == ("hello by email: stopped, more is due than usual (`flowctl tick --confirm-backlog`)",)
     assert world.tick(at("9d2h")).backlog.due == 7  # the next tick asks again
     report = world.tick(at("9d3h"), unasked=True)
     assert (report.backlog, report.sent) == (None, 7)
