@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowctl.engine.attachments import kept
 from flowctl.engine.claims import unpacked
 from flowctl.engine.contact import ContactReader
-from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 from flowctl.engine.processes import MANY, processes_wanted
 from flowctl.failure import Failure
@@ -64,8 +64,11 @@ class Builder:
         if not alone and len(claims) > MANY and (renderers := self._processes()) is not None:
             yield from self._by_processes(claims, renderers)
             return
-        for claim, case in self._cases(claims):
-            yield claim, self._built(claim, case) if isinstance(case, dict) else case
+        waiting = self._cases(claims)
+        while some := list(islice(waiting, BATCH_ROWS)):
+            read([case for _, case in some if isinstance(case, dict)])
+            for claim, case in some:
+                yield claim, self._built(claim, case) if isinstance(case, dict) else case
 
     def _by_processes(self, claims: Sequence[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
         """What needs no process (kept letters, refusals) or must not leave this one (attachments) is built here, at the end."""
@@ -79,6 +82,7 @@ class Builder:
                     here.append((claim, case))
 
         yield from renderers.letters(jobs())
+        read([case for _, case in here if isinstance(case, dict)])
         for claim, case in here:
             yield claim, self._built(claim, case) if isinstance(case, dict) else case
 
@@ -114,7 +118,7 @@ class Builder:
         return self._letters.build(self._said["messages"][claim.message], **case)
 
     def _cases(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
-        """What each letter is made from; those kept from an attempt that may have left are the letters themselves."""
+        """What each letter is made from, yet to be `read`; those kept from an attempt that may have left are the letters themselves."""
         waiting = iter(claims)
         while batch := list(islice(waiting, BATCH_ROWS)):
             yield from self._batch(batch)
@@ -122,9 +126,8 @@ class Builder:
     def _batch(self, claims: list[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
         enrollments = json.dumps([claim.enrollment_id for claim in claims])
         rows = fetched(self._connection, self._made_from, (enrollments,))
-        triggers, saved = _parsed([row[-2] for row in rows]), _parsed([row[-1] for row in rows])
         messages, home = self._said["messages"], self._said["timezone"]
-        for claim, row, trigger, data in zip(claims, rows, triggers, saved, strict=True):
+        for claim, row in zip(claims, rows, strict=True):
             message = messages.get(claim.message)
             if claim.doubts and (letter := self._kept(claim)) is not None:
                 yield claim, letter
@@ -138,9 +141,8 @@ class Builder:
                     "now": claim.counted_at,
                     "contact": self._reader.values(row),
                     "zone": row[-3] or home,
-                    "trigger": trigger or {},
-                    "data": data or {},
-                    "inputs": (data or {}).get("input", {}),
+                    "trigger": row[-2],
+                    "data": row[-1],
                     "variant": claim.variant,
                 }
                 if message.get("coupons") or message.get("events"):
@@ -151,13 +153,6 @@ class Builder:
         """The letter of an earlier attempt that may have left: a resend is the same to the byte."""
         row = self._connection.execute("SELECT letter FROM outbox_letters WHERE outbox_id = ?", (claim.id,)).fetchone()
         return unpacked(row[0]) if row else None
-
-
-def _parsed(texts: list[str | None]) -> list[Any]:
-    """Many JSON texts at once: most of the cost of a short one is the call. Those that are alike have one value; no template can change it."""
-    alike = dict.fromkeys(texts)
-    values = dict(zip(alike, json.loads(f"[{','.join([text or 'null' for text in alike])}]"), strict=True))
-    return [values[text] for text in texts]
 
 
 def called(connection: sqlite3.Connection, message: Mapping[str, Any], contact_id: int, now: int) -> Called:

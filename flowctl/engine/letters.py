@@ -6,11 +6,12 @@ with the outbox row, and links carry no time of their own.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.composing import Composer
@@ -41,10 +42,26 @@ class Case(Called):
     now: int  # of the first attempt, UTC milliseconds
     contact: Mapping[str, Any]  # `id` and every declared field, None where unknown
     zone: NotRequired[str]  # the contact's, for `{{ now }}`; UTC unless said
-    trigger: NotRequired[Mapping[str, Any] | None]
-    data: NotRequired[Mapping[str, Any] | None]
+    trigger: NotRequired[Any]  # a mapping, or None; as JSON where it is yet to be `read`
+    data: NotRequired[Any]  # the same
     inputs: NotRequired[Mapping[str, Any] | None]  # `input` in templates
     variant: NotRequired[str | None]
+
+
+def read(cases: Sequence[Case]) -> None:
+    """Take `trigger` and `data`, which are JSON as the store holds it or None, for what they say, and `inputs` from `data`."""
+    for case, trigger, data in zip(
+        cases, _parsed([case["trigger"] for case in cases]), _parsed([case["data"] for case in cases]), strict=True
+    ):
+        case["trigger"], case["data"] = trigger, data
+        case["inputs"] = data.get("input") if data else None
+
+
+def _parsed(texts: list[str | None]) -> list[Any]:
+    """Many JSON texts at once: most of the cost of a short one is the call. Those that are alike have one value; no template can change it."""
+    alike = dict.fromkeys(texts)
+    values = dict(zip(alike, json.loads(f"[{','.join([text or 'null' for text in alike])}]"), strict=True))
+    return [values[text] for text in texts]
 
 
 def no_files(digest: str) -> bytes | None:  # noqa: ARG001 - the shape of those that have some

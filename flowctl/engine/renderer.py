@@ -15,7 +15,7 @@ import struct
 import sys
 from typing import IO, Any
 
-from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 
 MEMORY_BYTES_MAX = 1 << 30
@@ -44,6 +44,7 @@ def main() -> None:
         return
     letters, messages = _letters(said), said["messages"]
     while (jobs := _heard(source)) is not None:
+        read([case for _, case in jobs])
         # For all of them: where one takes it all, each is asked for again alone.
         signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
         sink.write(frame([_built(letters, messages[name], case) for name, case in jobs]))

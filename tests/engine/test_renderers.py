@@ -32,7 +32,15 @@ def snapshot(text="Bonjour {{ contact.first_name }}"):
 
 def case(number, **contact):
     who = {"id": number, "first_name": f"N{number}", **contact}
-    return {"channel": "email", "recipient": f"p{number}@example.com", "key": f"k{number}", "now": T0, "contact": who}
+    return {
+        "channel": "email",
+        "recipient": f"p{number}@example.com",
+        "key": f"k{number}",
+        "now": T0,
+        "contact": who,
+        "trigger": None,
+        "data": None,
+    }
 
 
 class Deadly:
@@ -117,7 +125,7 @@ def test_processor_time_has_a_limit():
         "class Slow:\n    def build(self, message, **case):\n        return sum(range(10**12))\n"
         "renderer._letters = lambda said: Slow()\nrenderer.main()\n"
     )
-    work = frame({"messages": {"m": {}}}) + frame([("m", {})])
+    work = frame({"messages": {"m": {}}}) + frame([("m", {"trigger": None, "data": None})])
     done = subprocess.run([sys.executable, "-c", program], input=work, timeout=30, check=False)
     assert done.returncode == -signal.SIGPROF
 
