@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from flowctl.failure import UsageFailure
 from flowctl.engine.backlog import backlog
+from flowctl.failure import UsageFailure
 from flowctl.report.admission import admission, passed_by
 from flowctl.report.causes import because, unreachable
 from flowctl.report.places import Step, Steps
