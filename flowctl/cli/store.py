@@ -136,7 +136,7 @@ def adopt_(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write versioned JSON.")] = False,
 ) -> int:
-    """Let a store send again that is older than its own sending record, as a restored backup is.
+    """Let a store send again that is older than its own sending record, as a restored backup is, or a copy beside its original.
 
     What was to leave between the copy and the last message of the lost store may have left: it is in doubt, its contacts move on, and
     `flowctl outbox resolve` settles each. What was stored meanwhile is lost: import it again first, unsubscribes above all.

@@ -32,7 +32,7 @@ class Adopted:
 
 
 def adopt(store: Store, *, resend: Resend, until: int | None, now: int) -> Adopted:
-    """Vouch for a store that is older than its sending record, or came without it.
+    """Vouch for a store that is older than its sending record, came without it, or is a copy beside the store it was made of.
 
     Messages that were to leave until the record's last time may have left after the copy was made. They are in doubt, with
     those that the next ticks find should have left by then, and their contacts move on; `resend` lets them leave all the same.
@@ -48,8 +48,9 @@ def adopt(store: Store, *, resend: Resend, until: int | None, now: int) -> Adopt
         if until is not None and until > now:
             message = "--until lies in the future"
             raise UsageFailure(message, help="say when the lost store sent last")
-        own = said is not None and said.uuid == store.uuid
-        sent_until = until if until is not None else said.at if said and own else now
+        records = [each for each in (said, _beside(record)) if each is not None and each.uuid == store.uuid]
+        last_at = max((each.at for each in records), default=None)
+        sent_until = until if until is not None else last_at if last_at is not None else now
         connection = store.connection
         with transaction(connection):
             known_until, due = connection.execute(
@@ -63,13 +64,21 @@ def adopt(store: Store, *, resend: Resend, until: int | None, now: int) -> Adopt
             # What was in hand when the copy was made went its way; an interrupted tick's rule, that claimed is ready again, is not for it.
             connection.execute("UPDATE outbox SET state = 0, ready_at = counted_at WHERE state IN (1, 2)")
             doubtful = doubt(connection, now)
-            batch = max(record.batch, said.batch if said and own else 0) + 1
+            batch = max([record.batch, *(each.batch for each in records)]) + 1
             connection.execute("UPDATE store SET sent_batch = ?", (batch,))
         try:
-            record.write(batch, max(sent_until, said.at if said and own else 0))
+            record.write(batch, max(sent_until, last_at or 0))
         finally:
             record.close()
     return Adopted(known_until=known_until, sent_until=sent_until, in_doubt=doubtful, due=due)
+
+
+def _beside(record: SendingRecord) -> Sent | None:
+    """What the store says that this is a copy of, where it is still there."""
+    try:
+        return record.elsewhere()
+    except NotTheNewest:  # its own record is damaged
+        return None
 
 
 def _vouched(record: SendingRecord) -> Sent | None:

@@ -2,7 +2,8 @@
 
 Each batch that passes the point of no return counts one up in the store, and is then written to `STORE.sent`, before a byte of
 it leaves. So the file is never ahead of the store that wrote it: where it is, the store was restored from a copy, and what was
-sent since the copy is known to nobody.
+sent since the copy is known to nobody. The file says also where the store lay: a copy of both that runs beside the store it was
+made of would send everything twice.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -19,28 +22,31 @@ from flowctl.failure import Failure
 
 if TYPE_CHECKING:
     import sqlite3
-    from pathlib import Path
 
     from flowctl.store.database import Store
 
 SUFFIX = ".sent"
 DAY_MS = 86_400_000
 FLUSH_S = 1.0
-_LINE = re.compile(rb"flowctl-sending 1 ([0-9a-f-]{36}) (\d{16}) (\d{16})\n")
+_LINE = re.compile(rb"flowctl-sending 1 ([0-9a-f-]{36}) (\d{16}) (\d{16})\n(?:at ([^\n]*)\n?)?")
 _ADOPT = "`flowctl store adopt` lets it send again, and says what may then arrive twice"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """What the file says: which store, how many batches, when the last one was; UTC ms."""
+    """What the file says: which store, how many batches, when the last one was (UTC ms), and where the store lay; empty: nobody said."""
 
     uuid: str
     batch: int
     at: int
+    place: str = ""
 
 
 class NotTheNewest(Failure):
-    """The store is older than its sending record, or its record is not there: it may have sent what it does not know of."""
+    """The store is older than its sending record, its record is not there, or it is a copy beside the store it was made of.
+
+    Another store may have sent what it does not know of.
+    """
 
 
 class SendingRecord:
@@ -51,6 +57,7 @@ class SendingRecord:
         self._store = store
         self._descriptor = -1
         self._flushed_s = -math.inf
+        self._placed = False
 
     def read(self) -> Sent | None:
         """What the file says; None where there is no file.
@@ -60,18 +67,24 @@ class SendingRecord:
         """
         if self.path is None:
             return None
-        try:
-            line = self.path.read_bytes()
-        except FileNotFoundError:
+        return _read(self.path)
+
+    def elsewhere(self) -> Sent | None:
+        """What is said beside the store that sent last where it is another file than this, and still there; else None.
+
+        A store that moved left none behind. The same file by another name (a link, a mounted folder) is no other.
+        """
+        said = self.read()
+        if said is None or not said.place or self._store.path is None or said.uuid != self._store.uuid:
             return None
-        except OSError as error:
-            message = f"cannot read the sending record {self.path}: {error.strerror}"
-            raise Failure(message, help="it must be readable for whoever runs flowctl") from error
-        found = _LINE.fullmatch(line)
-        if not found:
-            message = f"{self.path} is no sending record"
-            raise NotTheNewest(message, help=f"it was damaged or is another program's file: {_ADOPT}")
-        return Sent(uuid=found[1].decode(), batch=int(found[2]), at=int(found[3]))
+        place, own = Path(said.place), self._store.path
+        try:
+            if said.place == os.path.realpath(own) or place.samefile(own):
+                return None
+            other = _read(place.with_name(place.name + SUFFIX))
+        except (OSError, ValueError, Failure):
+            return None  # not there, or nobody can tell
+        return replace(other, place=said.place) if other is not None and other.uuid == said.uuid else None
 
     def check(self) -> None:
         """Refuse a store that may have sent what it does not know of.
@@ -79,7 +92,7 @@ class SendingRecord:
         A store that never sent takes over whatever file lies there, unless the file is its own.
 
         Raises:
-            NotTheNewest: it is older than the record, or the record is missing or another store's.
+            NotTheNewest: it is older than the record, the record is missing or another store's, or it is a copy beside the store it was made of.
         """
         if self.path is None:
             return
@@ -93,6 +106,11 @@ class SendingRecord:
         if said.batch > batch:
             message = f"the store is older than its own sending record: {said.batch - batch} batches of messages left after this copy was made, the last at {_iso(said.at)}"
             raise NotTheNewest(message, help=f"is it a restored backup? {_ADOPT}")
+        other = self.elsewhere()
+        if other is not None:
+            since = f" and has sent {other.batch - batch} batches of messages since" if other.batch > batch else ""
+            message = f"this is a copy of the store {other.place}, which is still there{since}: both would send the same messages"
+            raise NotTheNewest(message, help=f"keep one of them, and delete or rename the other; {_ADOPT}")
 
     @property
     def batch(self) -> int:
@@ -129,12 +147,26 @@ class SendingRecord:
                 if fresh:
                     _flush_folder(self.path.parent)
             # One sector, in place: it is there whole or not at all, and needs no room on a full disk.
-            os.pwrite(self._descriptor, f"flowctl-sending 1 {self._store.uuid} {batch:016} {now:016}\n".encode(), 0)
+            line = f"flowctl-sending 1 {self._store.uuid} {batch:016} {now:016}\n".encode()
+            os.pwrite(self._descriptor, line, 0)
+            if not self._placed:
+                self._place(self._descriptor, len(line))
             if monotonic() - self._flushed_s >= FLUSH_S:
                 os.fdatasync(self._descriptor)
                 self._flushed_s = monotonic()
         except OSError as error:
             raise self._unwritten(error) from error
+
+    def _place(self, descriptor: int, offset: int) -> None:
+        """Say where the store lies, behind the line; once a run. Only a warning hangs on it, so that no fault of it stops a message."""
+        self._placed = True
+        if self._store.path is None:
+            return
+        place = os.fsencode(os.path.realpath(self._store.path))
+        text = b"" if b"\n" in place else b"at " + place + b"\n"
+        with suppress(OSError):
+            os.pwrite(descriptor, text, offset)
+            os.ftruncate(descriptor, offset + len(text))
 
     def close(self) -> None:
         """Flush and close the file. Raises as `write`."""
@@ -153,6 +185,22 @@ class SendingRecord:
         return Failure(
             message, help="the store's folder must be writable and have room; what is not in the record has not left"
         )
+
+
+def _read(path: Path) -> Sent | None:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        message = f"cannot read the sending record {path}: {error.strerror}"
+        raise Failure(message, help="it must be readable for whoever runs flowctl") from error
+    found = _LINE.fullmatch(text)
+    if not found:
+        message = f"{path} is no sending record"
+        raise NotTheNewest(message, help=f"it was damaged or is another program's file: {_ADOPT}")
+    place = os.fsdecode(found[4]) if found[4] else ""
+    return Sent(uuid=found[1].decode(), batch=int(found[2]), at=int(found[3]), place=place)
 
 
 def busiest_day(connection: sqlite3.Connection, *, before: int, days: int) -> tuple[int, int]:

@@ -166,15 +166,83 @@ def test_what_is_new_after_adopting_is_sent(lost, tmp_path):
     assert [row[:2] for row in world.sent()] == [("eve", "hello")]
 
 
-def test_a_copy_elsewhere_without_the_record_refuses_and_with_it_sends(lost, tmp_path):
+def test_a_store_that_moves_takes_its_record_along(lost, tmp_path):
     away = tmp_path / "away"
     away.mkdir()
-    shutil.copy(tmp_path / "s.db", away / "s.db")
+    (tmp_path / "s.db").rename(away / "s.db")
     world = world_at(away / "s.db")
     with pytest.raises(NotTheNewest, match="is not there"):
         world.tick(at("1d3h"))
-    shutil.copy(tmp_path / "s.db.sent", away / "s.db.sent")
+    (tmp_path / "s.db.sent").rename(away / "s.db.sent")
     assert world.tick(at("1d3h")).sent == 2
+    assert (away / "s.db.sent").read_text().endswith(f"\nat {away / 's.db'}\n")
+
+
+def both_copied(tmp_path, name: str = "away") -> World:
+    """A copy of the whole folder, record and all."""
+    (tmp_path / name).mkdir()
+    for file in ("s.db", "s.db.sent"):
+        shutil.copy(tmp_path / file, tmp_path / name / file)
+    return world_at(tmp_path / name / "s.db")
+
+
+def test_a_copy_beside_the_store_it_was_made_of_refuses_and_the_other_goes_on(lost, tmp_path):
+    copy = both_copied(tmp_path)
+    before = copy.books()
+    with pytest.raises(
+        NotTheNewest, match=f"is a copy of the store {tmp_path / 's.db'}, which is still there: both"
+    ) as refusal:
+        copy.tick(at("1d3h"))
+    assert "delete or rename the other" in refusal.value.help
+    assert copy.books() == before
+    assert "is a copy" in status(copy.store, now=at("1d3h")).refusal
+    world = world_at(tmp_path / "s.db")
+    assert world.tick(at("1d3h")).sent == 2
+    world.store.close()
+    with pytest.raises(NotTheNewest, match="has sent 2 batches of messages since"):
+        copy.tick(at("1d4h"))
+
+
+def test_a_copy_goes_on_when_the_other_is_gone_or_renamed(lost, tmp_path):
+    copy = both_copied(tmp_path)
+    (tmp_path / "s.db").rename(tmp_path / "old.db")
+    assert copy.tick(at("1d3h")).sent == 2
+
+
+def test_a_copy_that_is_adopted_sends_nothing_that_the_other_sent(lost, tmp_path):
+    copy = both_copied(tmp_path)
+    world = world_at(tmp_path / "s.db")
+    assert world.tick(at("1d3h")).sent == 2
+    world.store.close()
+    assert adopt(copy.store, resend="none", until=None, now=at("1d4h")).sent_until == at("1d3h")
+    copy.ticks("1d4h", "1d5h")
+    assert copy.channel.transmitted == []
+    assert sorted(row[0] for row in copy.outbox() if row[2] == "in_doubt") == ["again", "again"]
+    with pytest.raises(UsageFailure, match="nothing to adopt"):
+        adopt(copy.store, resend="none", until=None, now=at("1d6h"))
+
+
+@pytest.mark.parametrize("how", ["symlink", "hard link", "folder"])
+def test_the_same_store_by_another_name_is_no_copy(lost, tmp_path, how):
+    other = tmp_path / "other"
+    if how == "folder":
+        other.symlink_to(tmp_path)
+    else:
+        other.mkdir()
+        for file in ("s.db", "s.db.sent"):
+            link = (other / file).symlink_to if how == "symlink" else (other / file).hardlink_to
+            link(tmp_path / file)
+    world = world_at(other / "s.db")
+    assert world.tick(at("1d3h")).sent == 2
+
+
+@pytest.mark.parametrize("text", ["at ", "at /nowhere/s.db\n", "at /nowhere", "", "at \x00\n"])
+def test_a_record_that_does_not_say_where_its_store_lay_stops_nothing(lost, tmp_path, text):
+    record = tmp_path / "s.db.sent"
+    record.write_text(record.read_text().partition("\n")[0] + "\n" + text)
+    world = world_at(tmp_path / "s.db")
+    assert world.tick(at("1d3h")).sent == 2
+    assert record.read_text().endswith(f"\nat {tmp_path / 's.db'}\n")
 
 
 def test_without_a_record_until_says_when_the_lost_store_sent_last(lost, tmp_path):
