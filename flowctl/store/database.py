@@ -122,7 +122,7 @@ def small_cache(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def fetched(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a SELECT of many texts: they are read at a sixth of the cost where all of it is UTF-8, as nearly always."""
+    """All rows of a SELECT of many texts: they are read at half the cost where all of it is UTF-8, as nearly always."""
     own, connection.text_factory = connection.text_factory, str
     try:
         return connection.execute(sql, parameters).fetchall()
