@@ -13,8 +13,10 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 
+from flowctl.channels.pace import Pace
 from flowctl.channels.pool import sender
 from flowctl.channels.registry import make_channel
+from flowctl.channels.smtp import SmtpChannel, SmtpSettings
 from tests.conformance.letters import a_letter
 
 TEN = [a_letter(f"c{number}", text=f"Hello.\r\n.\r\n..{number}\r\n") for number in range(10)]
@@ -32,9 +34,10 @@ class Server:
         self.faults = dict(faults)
         self.greeting = b"".join(b"250-%s\r\n" % offer.encode() for offer in ("here", *offers)) + b"250 HELP\r\n"
         self.kept, self.named, self.at_s = [], [], []  # texts by recipient; recipients; when each MAIL came
+        self.unfinished = b""  # what stood where a text was awaited, and had no end
         self.rode = 0  # how often something followed a text before its answer
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._lines = []
+        self._lines, self.threads = [], []
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -59,7 +62,8 @@ class Server:
             while True:
                 line, _ = self._listening.accept()
                 self._lines.append(line)
-                threading.Thread(target=self._speak, args=(line,), daemon=True).start()
+                self.threads.append(threading.Thread(target=self._speak, args=(line,), daemon=True))
+                self.threads[-1].start()
 
     def _speak(self, line):
         with suppress(OSError), line, line.makefile("rb", buffering=0) as words:
@@ -79,7 +83,14 @@ class Server:
                 if not self._answer(line, verb, recipient, b"354 go\r\n" if verb == "DATA" else b"250 ok\r\n"):
                     return
                 if verb == "DATA" and self.awaits:
-                    text = b"".join(iter(words.readline, b".\r\n"))
+                    text = b""
+                    try:
+                        while (word := words.readline()) not in (b".\r\n", b""):
+                            text += word
+                    finally:
+                        self.unfinished += b"" if word == b".\r\n" else text
+                    if not word:
+                        return
                     self.rode += bool(select.select([line], [], [], 0)[0])
                     self.kept.append((recipient, re.sub(rb"(?m)^\.", b"", text)))
                     if not self._answer(line, "dot", recipient, b"250 kept\r\n"):
@@ -88,6 +99,7 @@ class Server:
     def _answer(self, line, verb, recipient, usual):
         """Whether the line goes on."""
         answer = self.faults.pop((verb, recipient), None)
+        answer = answer() if callable(answer) else answer
         if answer is None and verb == "MAIL":
             answer = self.faults.pop(("MAIL", len(self.at_s)), None)
         self.awaits = answer is None
@@ -105,6 +117,9 @@ def a_server(faults=(), *, offers=("PIPELINING", "SIZE 100000")):
     server = Server(faults, offers=offers)
     try:
         yield server
+        for thread in server.threads:
+            thread.join(3)
+        assert server.unfinished == b""
     finally:
         server.close()
 
@@ -260,6 +275,25 @@ def test_stop_lets_what_left_be_answered_and_nothing_ride_on(offers):
     assert 1 <= len(asked) <= 2
 
 
+def test_after_stop_nothing_is_put_behind_what_may_leave():
+    with a_server() as server:
+        _, asked, _ = send(server, TEN, each_round=lambda lines, _: lines.stop())
+    assert asked == server.named == [address(0)]
+    assert server.rode == 0
+
+
+def test_what_rides_when_stop_is_called_is_not_asked_for():
+    """Its server awaits a text by then, and gets none."""
+    with a_server() as server, closing(sender(make_channel("email", server.settings))) as lines:
+        server.faults["dot", address(1)] = lambda: lines.stop() or b"250 kept\r\n"
+        asked = []
+        for round_ in lines.rounds(TEN):
+            round_.grant(round_.asking)
+            asked += [letter.recipient for letter in round_.asking]
+    assert [who for who, _ in server.kept] == asked == [address(0), address(1)]
+    assert server.rode == 2
+
+
 @PIPELINING
 def test_what_is_taken_over_by_another_does_not_leave_and_holds_nobody_up(offers):
     with a_server(offers=offers) as server:
@@ -291,6 +325,22 @@ def test_nothing_rides_ahead_of_its_turn():
     # At most a tenth of a second's letters may be caught up with.
     assert all(at - begun >= nth / 20 - 0.12 for nth, at in enumerate(server.at_s))
     assert len(server.at_s) == 10
+
+
+def test_no_turn_of_a_pace_is_lost_to_a_letter_that_does_not_ride():
+    turns = []
+
+    class Counting(Pace):
+        def turn(self):
+            turns.append(1)
+            return super().turn()
+
+    with a_server() as server:
+        settings = SmtpSettings(host="127.0.0.1", port=server.settings["port"], connections=2)
+        with closing(SmtpChannel(settings, pace=Counting(20)).sender()) as lines:
+            for round_ in lines.rounds(TEN):
+                round_.grant(round_.asking)
+    assert len(server.kept) == len(turns) == 10
 
 
 def test_a_pace_that_nobody_waits_for_lets_letters_ride():
