@@ -12,6 +12,8 @@ from flowctl.cli.invocation import invocation
 from flowctl.failure import UsageFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowctl.report.funnel import Funnel, MessageCount, Share
 
 EXAMPLES = """\
@@ -117,9 +119,14 @@ def _show_all(funnels: list[Funnel]) -> None:
     _table(columns, rows, always={"workflow", "entered", "inside", "goal", "conversion", "sent"}, right=columns[1:])
 
 
+def _because(count: int, reasons: Mapping[str, int]) -> str:
+    """`3 (moved away 2, bought 1)`."""
+    told = ", ".join(f"{reason} {times}" for reason, times in reasons.items())
+    return f"{count} ({told})" if told else str(count)
+
+
 def _show_one(found: Funnel) -> None:
     numbers = ", ".join(str(number) for number in found.versions)
-    exits = ", ".join(f"{reason} {count}" for reason, count in found.exits.items())
     facts: list[tuple[str, object]] = [
         ("versions", numbers),
         ("entered", found.entered),
@@ -127,8 +134,8 @@ def _show_one(found: Funnel) -> None:
         ("goal", found.goal),
         ("conversion", share(found.conversion)),
         ("completed", found.completed),
-        ("exited", f"{found.exited} ({exits})" if exits else found.exited),
-        ("failed", found.failed),
+        ("exited", _because(found.exited, found.exits)),
+        ("failed", _because(found.failed, found.failures)),
     ]
     facts[5:5] = [(f"also: {name}", share(met)) for name, met in found.secondary.items()]
     if found.already:

@@ -96,7 +96,7 @@ class MessageCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Funnel:
-    """One workflow, or one version of it. `exits` counts exit reasons; `already` met the goal when they entered.
+    """One workflow, or one version of it. `exits` and `failures` count reasons; `already` met the goal when they entered.
 
     `secondary` tells, by name, how many of all enrollments met a secondary goal.
     """
@@ -111,6 +111,7 @@ class Funnel:
     goal: int
     already: int
     exits: dict[str, int]
+    failures: dict[str, int]
     secondary: dict[str, Share]
     conversion: Share
     steps: tuple[StepCount, ...]
@@ -132,7 +133,7 @@ def funnel(store: Store, workflow: str, *, version: int | None = None) -> Funnel
         "SELECT id, number FROM workflow_versions WHERE workflow = ? ORDER BY number", (workflow,)
     ).fetchall()
     versions = {version_id: number for version_id, number in rows if version in (None, number)}
-    counts, exits, goals = _enrollments(connection, versions)
+    counts, exits, failures, goals = _enrollments(connection, versions)
     already = exits.pop("already", 0)
     entered = sum(counts.values())
     return Funnel(
@@ -146,6 +147,7 @@ def funnel(store: Store, workflow: str, *, version: int | None = None) -> Funnel
         goal=goals,
         already=already,
         exits=dict(exits.most_common()),
+        failures=dict(failures.most_common()),
         secondary={name: Share(hits=met, total=entered) for name, met in _secondary(connection, versions).items()},
         conversion=Share(hits=goals, total=entered - already),
         steps=tuple(_steps(connection, versions)),
@@ -157,10 +159,13 @@ def _marks(versions: Iterable[int]) -> str:
     return f"({', '.join(str(int(version_id)) for version_id in versions) or 'NULL'})"
 
 
-def _enrollments(connection: sqlite3.Connection, versions: dict[int, int]) -> tuple[Counter[str], Counter[str], int]:
-    """Enrollments by state, ends by reason, and how many met the goal: also those who met it after the journey."""
+def _enrollments(
+    connection: sqlite3.Connection, versions: dict[int, int]
+) -> tuple[Counter[str], Counter[str], Counter[str], int]:
+    """Enrollments by state, exits and failures by reason, and how many met the goal: also those who met it after the journey."""
     counts: Counter[str] = Counter()
     exits: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
     goals = 0
     rows = connection.execute(
         f"SELECT state, coalesce(reason, ''), count(*), sum(goal_at IS NOT NULL AND reason IS NOT 'already') FROM enrollments "
@@ -169,9 +174,11 @@ def _enrollments(connection: sqlite3.Connection, versions: dict[int, int]) -> tu
     for state, reason, count, met in rows:
         counts[_STATES[state]] += count
         goals += met
-        if _STATES[state] in {"exited", "failed"} or reason == "already":
-            exits[reason or _STATES[state]] += count
-    return counts, exits, goals
+        if _STATES[state] == "failed":
+            failures[reason or "failed"] += count
+        elif _STATES[state] == "exited" or reason == "already":
+            exits[reason or "exited"] += count
+    return counts, exits, failures, goals
 
 
 def _secondary(connection: sqlite3.Connection, versions: dict[int, int]) -> dict[str, int]:

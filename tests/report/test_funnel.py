@@ -50,6 +50,18 @@ def test_secondary_goals_are_counted_beside_the_goal():
     assert found.goal == 0
 
 
+def test_failures_and_exits_have_reasons_of_their_own():
+    steps = "- if: {field: visits, gte: 1}\n  then: [{exit: seen}]\n- set: {first_name: '{{ contact.stage }}'}"
+    world = World(workflow("w", steps=steps))
+    for key, visits in (("ana", 1), ("bea", 0), ("cleo", 2)):
+        world.contact(key, visits=visits)
+        world.event(key, "signup", at("1m"))
+    world.tick(at("1m"))
+    found = funnel(world.store, "w")
+    reason = "template: missing variable contact.stage (unknown for this contact)"
+    assert (found.exited, found.exits, found.failed, found.failures) == (2, {"seen": 2}, 1, {reason: 1})
+
+
 def test_a_branch_divides(shop):
     shop.connection.execute("UPDATE contacts SET orders = 5 WHERE id = ?", (shop.people[4],))
     shop.happens("bought", shop.people[4], shop.now + HOUR, '{"amount": 500}')
