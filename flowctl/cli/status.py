@@ -65,7 +65,7 @@ def _rows(found: Status) -> list[tuple[str, Any]]:
     if found.paused:
         rows.append(("paused", ", ".join(found.paused)))
     if found.refusal:
-        rows.append(("does not send", f"{found.refusal}: `flowctl store adopt`"))
+        rows.append(("does not send", f"{found.refusal}; `flowctl doctor` says what to do"))
     if found.backlog:
         rows.append(
             ("more due than usual", f"{found.backlog} marketing messages wait: `flowctl tick --confirm-backlog`")
