@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowctl.engine.enrol import verdict_on
 from flowctl.engine.localtime import refresh_zones
 from flowctl.engine.runtime import load
+from flowctl.report.workflows import standing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +56,7 @@ def admission(connection: sqlite3.Connection, workflow: str, contact_id: int, *,
     if runtime is None or entrance is None:
         return None
     refresh_zones(connection, now)
-    state, by_hand = runtime.states.get(workflow, ("gone", False))
+    states = connection.execute("SELECT state, by_hand, note FROM workflow_states WHERE workflow = ?", (workflow,))
     seen: dict[str, Any] = {}
     if entrance.audience_seen:
         row = connection.execute(
@@ -69,7 +70,7 @@ def admission(connection: sqlite3.Connection, workflow: str, contact_id: int, *,
     (seed,) = connection.execute("SELECT _seed FROM contacts WHERE id = ?", (contact_id,)).fetchone()
     return Admission(
         workflow=workflow,
-        state=f"{state}, stopped by hand" if by_hand else state,
+        state=next((standing(*row) for row in states), "gone"),
         reason=verdict_on(connection, runtime, entrance, contact_id, now),
         asks=entrance.audience_asks,
         seen=seen,

@@ -8,6 +8,7 @@ import pytest
 
 from flowctl.cli import explain
 from flowctl.cli.main import main
+from flowctl.engine.by_hand import drain, pause
 from flowctl.failure import UsageFailure
 from flowctl.report.timeline import timeline
 from tests.engine.world import SETTINGS, World, at, workflow
@@ -159,6 +160,18 @@ def test_whether_one_would_enter_now(more, reason):
     assert admission.reason == reason
     # Nothing was written by asking.
     assert len(world.entered("w")) == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "state"), [(pause, "paused by hand"), (drain, "draining by hand"), (None, "live")]
+)  # fmt: skip
+def test_a_workflow_that_admits_nobody_says_by_whose_word(order, state):
+    world = World(workflow("w", steps="- wait: 1h"))
+    world.contact("ana")
+    if order:
+        order(world.connection, "w")
+    (admission,) = timeline(world.store, "ana", workflow="w", now=at("1h")).admissions
+    assert (admission.state, admission.reason) == (state, "closed" if order else None)
 
 
 def test_why_nobody_could_be_reached(world):
