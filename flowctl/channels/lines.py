@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 # How long those who ask to leave wait for the other lines: a commit takes about as long, and serves them all.
 GATHER_S = 0.002
-# How long they wait at most for letters to be built that could ride behind theirs: a server may be as slow to answer.
-BUILD_S = 0.1
+# How long they wait at most, for lines that were given a letter meanwhile, and for letters that could ride behind theirs.
+GATHER_S_MAX = 0.1
 # How long letters are built without a look at whether a server has answered.
 LOOK_S = 0.001
 _NEVER = float("inf")
@@ -123,23 +123,24 @@ class Lines(Sender):
         Where building is what takes the time, that costs nothing; where the server is, the letters are there already.
         """
         self._feed()
-        until_s = short_until_s = _NEVER
+        until_s = latest_s = _NEVER
         look_s = 0.0
         while True:
             now = time.monotonic()
             if until_s == _NEVER and (self._asking or self._ended):
-                until_s, short_until_s = now + GATHER_S, now + BUILD_S
+                latest_s = min(latest_s, now + GATHER_S_MAX)
+                until_s = min(now + GATHER_S, latest_s)
             ahead = len(self._ahead)
             building = self._source is not None and ahead < self._channel.connections and self._may_take()
-            short = building and ahead < len(self._asking) and now < short_until_s
+            short = building and ahead < len(self._asking) and now < latest_s
             if not short and (now >= until_s or not self._moving):
                 return
             # Building ahead must not keep those waiting who are ready to go on.
             if now >= look_s or not building:
                 look_s = now + LOOK_S
                 if self._poll(0.0 if building else until_s - now):
-                    if self._idle:
-                        self._feed()
+                    if self._idle and self._feed():
+                        until_s = _NEVER  # those with a new letter will ask presently
                     continue
             if building and (letter := self._next()) is not None:
                 self._ahead.append(letter)
@@ -154,12 +155,14 @@ class Lines(Sender):
             self._source = None
         return letter
 
-    def _feed(self) -> None:
-        """A letter to every line that has none, as long as there are some."""
+    def _feed(self) -> bool:
+        """A letter to every line that has none, as long as there are some; returns whether any got one."""
+        fed = False
         while (self._idle or len(self._lines) < self._channel.connections) and self._may_take():
             letter = self._ahead.popleft() if self._ahead else self._next()
             if letter is None:
-                return
+                break
+            fed = True
             if not self._idle:
                 line = _Line(connection=self._channel.open())
                 self._lines.append(line)
@@ -167,6 +170,7 @@ class Lines(Sender):
             line = self._idle.pop()
             line.letter, line.dialogue = letter, line.connection.dialogue(letter)
             self._advance(line)
+        return fed
 
     def _advance(self, line: _Line, *, answer: object = None, error: BaseException | None = None) -> None:
         """Tell a line what it waited for, and go on with it as far as it goes without waiting."""

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from flowctl.channels import lines
 from flowctl.channels.lines import Lines
 from flowctl.channels.pool import Pool, sender
 from flowctl.channels.recording import RecordingChannel
@@ -31,11 +32,13 @@ def test_email_has_lines_and_others_have_threads(smtp_server):
         assert isinstance(pool, Pool)
 
 
-def test_lines_ask_together_and_none_leaves_before_its_leave(smtp_server):
+def test_lines_ask_together_and_none_leaves_before_its_leave(smtp_server, monkeypatch):
+    monkeypatch.setattr(lines, "GATHER_S", 2.0)
+    monkeypatch.setattr(lines, "GATHER_S_MAX", 2.0)
     server = smtp_server()
     asked = []
-    with lines_to(server.settings(connections=8)) as lines:
-        for round_ in lines.rounds(FIFTY):
+    with lines_to(server.settings(connections=8)) as under_way:
+        for round_ in under_way.rounds(FIFTY):
             arrived = set(server.recipients())
             assert not arrived & {letter.recipient for letter in round_.asking}
             asked.append(len(round_.asking))
