@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
 
+_MAILS_MAX = 1_000  # contacts may say anything to be their language
 _UNFIT_IN_FEEDBACK = re.compile(r"[^A-Za-z0-9_.-]+")
 NO_PUBLIC_URL = "no unsubscribe link: flowctl.yaml has no public_url"
+
+
+_NO_TRIGGER, _NO_DATA, _NO_INPUT = (Record(name, {}) for name in ("trigger", "data", "input"))
 
 
 class _CannotBuild(Exception):
@@ -76,9 +80,9 @@ class Composer:
             links = self._link_variables(message, written, channel, key, contact)
             variables = {
                 "contact": Record("contact", contact),
-                "trigger": Record("trigger", trigger or {}),
-                "data": Record("data", data or {}),
-                "input": Record("input", inputs or {}),
+                "trigger": Record("trigger", trigger) if trigger else _NO_TRIGGER,
+                "data": Record("data", data) if data else _NO_DATA,
+                "input": Record("input", inputs) if inputs else _NO_INPUT,
                 "now": _local(now, zone),
                 **links,
                 **self._functions(message, channel, key, contact, coupons or {}, events or {}),
@@ -188,10 +192,12 @@ class Composer:
         self, message: Mapping[str, Any], written: Mapping[str, Any], language: str | None, variant: str | None
     ) -> _Mail:
         """What the letters of a message in one language have in common; `written` lives as long as its release is loaded."""
-        subject, body = (_spoken(written[part], language, message) for part in ("subject", "bodies"))
-        shape = (id(written), id(subject), id(body), variant)
+        shape = (id(written), language, variant)
         known = self._mails.get(shape)
         if known is None or known.written is not written:
+            if len(self._mails) >= _MAILS_MAX:
+                self._mails.clear()
+            subject, body = (_spoken(written[part], language, message) for part in ("subject", "bodies"))
             known = self._mails[shape] = _Mail(message, written, subject, body, variant)
         return known
 

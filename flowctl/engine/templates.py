@@ -77,7 +77,7 @@ _UNSUBSCRIBE = {
 }
 _FOOTER = (
     '<div style="max-width:600px;margin:24px auto 0;padding:16px 24px;border-top:1px solid #dddddd;'
-    'font-family:Helvetica,Arial,sans-serif;font-size:12px;line-height:1.5;color:#666666">{sender}<br>'
+    'font-family:Helvetica,Arial,sans-serif;font-size:12px;line-height:1.5;color:#666666">\n{sender}<br>\n'  # what differs a letter in a line of its own
     '<a href="{{{{ unsubscribe_url }}}}" style="color:#666666">{word}</a></div>'
 )
 _PREHEADER = '<div style="display:none;max-height:0;overflow:hidden">{text}</div>'
