@@ -1,4 +1,4 @@
-"""What templates in the values of steps call for, as those of messages do: coupons, the newest events, survey links."""
+"""What templates call for: coupons, the newest events, survey links; and who answers them for the values of steps."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ class Calls:
             from flowctl.store import coupons  # noqa: PLC0415 - only where a step gives codes
 
             codes = coupons.of(self._connection, contact_id)
-            made["coupon"] = lambda name: made_of(_code(codes, name))
+            made["coupon"] = lambda name: made_of(code(codes, name))
         if self._wanted.surveys:
             made["survey_url"] = lambda survey: made_of(self._survey_url(contact_id, place, survey))
         if self._wanted.events:
             from flowctl.store.events import newest  # noqa: PLC0415 - casting, which few ticks need
 
-            made["events"] = _Events(
+            made["events"] = Events(
                 {
                     name: made_of(newest(self._connection, contact_id, name, count, until=at))
                     for name, count in self._wanted.events.items()
@@ -114,7 +114,7 @@ class Calls:
         return self._links.url("survey", Claim(key=key, contact_id=contact_id, channel="", topic=survey))
 
 
-class _Events:
+class Events:
     """`events` in a template."""
 
     def __init__(self, newest: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -125,7 +125,8 @@ class _Events:
         return [Record(name, event) for event in self._newest.get(name, [])[:count]]
 
 
-def _code(codes: Mapping[str, str], name: str) -> str:
+def code(codes: Mapping[str, str], name: str) -> str:
+    """The code of a coupon. Raises MissingName where the contact has none."""
     if name not in codes:
         reason = f"no code is left of coupon {name}: `flowctl coupons import {name} FILE` brings more"
         raise MissingName(reason)

@@ -18,6 +18,7 @@ from flowctl.channels.channel import Letter
 from flowctl.engine import mime
 from flowctl.engine.attachments import BadAttachment, parts
 from flowctl.engine.bodies import squeezed, text_of
+from flowctl.engine.called import Events, code
 from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
 from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
@@ -109,9 +110,9 @@ class Composer:
         if message.get("surveys"):
             made["survey_url"] = functools.partial(self._survey_url, channel, key, contact["id"])
         if message.get("coupons"):
-            made["coupon"] = functools.partial(_coupon, coupons)
+            made["coupon"] = functools.partial(code, coupons)
         if message.get("events"):
-            made["events"] = _Events(events)
+            made["events"] = Events(events)
         return made
 
     def _survey_url(self, channel: str, key: str, contact_id: int, survey: str) -> str:
@@ -242,24 +243,6 @@ class _Mail:
                 mixed=mixed,
             )
         return self._skeletons[shape]
-
-
-class _Events:
-    """`events` in a template."""
-
-    def __init__(self, newest: Mapping[str, list[dict[str, Any]]]) -> None:
-        self._newest = newest
-
-    def last(self, name: str, count: int = 1) -> list[Record]:
-        """The contact's newest events of a name, the newest first, each with its properties and `at`."""
-        return [Record(name, event) for event in self._newest.get(name, [])[:count]]
-
-
-def _coupon(codes: Mapping[str, str], name: str) -> str:
-    if name not in codes:
-        reason = f"no code is left of coupon {name}: `flowctl coupons import {name} FILE` brings more"
-        raise MissingName(reason)
-    return codes[name]
 
 
 def _short(
