@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import flowctl.cli  # noqa: F401 - how often garbage is collected is the command line's
 from bench.ratio import Ratio
 from flowctl.channels.channel import Letter
 from flowctl.engine.adapters import channel_maker
@@ -40,7 +41,7 @@ CONNECTIONS = 64  # ours: each commit before the point of no return serves all o
 BUILDS = 100  # mails in a row
 ONE_GOAL, TWO_GOAL, SIGNED_GOAL, BUILD_GOAL, MEMORY_GOAL = 0.30, 0.45, 0.20, 2.0, 1.15
 POSTFIX = ("smtp-sink", "smtp-source")
-ROUNDS = 2  # the better of them counts: other programs only ever make one slower
+ROUNDS = 3  # the middle one counts
 
 SETTINGS = """\
 project: bench
@@ -137,25 +138,20 @@ def run(*, quick: bool = False) -> list[Ratio]:
 
 
 def _sending(folder: Path, messages: int, size: int) -> list[Ratio]:
-    best: dict[str, float] = {}
+    goals = {"one": ONE_GOAL, "two": TWO_GOAL, "signed": SIGNED_GOAL}
     with _sink() as port:
-        for _ in range(ROUNDS):
-            for what, per_s in _rounds(folder, port, messages, size):
-                best[what] = max(best.get(what, 0.0), per_s)
+        pairs = [pair for _ in range(ROUNDS) for pair in _pairs(folder, port, messages, size)]
         memory = _memory(folder, port, min(MANY, messages * 3))
-    theirs = best["smtp-source"]
-    goals = (("one", ONE_GOAL), ("two", TWO_GOAL), ("signed", SIGNED_GOAL))
-    said = f"smtp-source {theirs:,.0f}/s, mails of {size:,} bytes"
-    return [
-        Ratio(
-            name=f"send-{what}",
-            value=best[what] / theirs,
-            goal=goal,
-            at_least=True,
-            detail=f"{best[what]:,.0f}/s; {said}",
-        )
-        for what, goal in goals
-    ] + [memory]
+    made = []
+    for what, goal in goals.items():
+        ratio, ours, theirs = _middle([(ours / theirs, ours, theirs) for name, ours, theirs in pairs if name == what])
+        detail = f"{ours:,.0f}/s; smtp-source {theirs:,.0f}/s before and after, mails of {size:,} bytes"
+        made.append(Ratio(name=f"send-{what}", value=ratio, goal=goal, at_least=True, detail=detail))
+    return [*made, memory]
+
+
+def _middle(measured: list[tuple[float, ...]]) -> tuple[float, ...]:
+    return sorted(measured)[len(measured) // 2]
 
 
 def _program(name: str) -> str | None:
@@ -261,15 +257,18 @@ def _runtime(store: Store) -> Runtime:
     return runtime
 
 
-def _rounds(folder: Path, port: int, messages: int, size: int) -> Iterator[tuple[str, float]]:
-    yield "smtp-source", _source(port, messages, size)
+def _pairs(folder: Path, port: int, messages: int, size: int) -> Iterator[tuple[str, float, float]]:
+    """Our messages a second and those of smtp-source right before and after: a machine's speed changes from minute to minute."""
+    before = _source(port, messages, size)
     for what, processes, signed in (("one", "1", False), ("two", "2", False), ("signed", "", True)):
         _settings(folder, port, signed=signed)
         store = _store(folder, messages)
         os.environ["FLOWCTL_PROCESSES"] = processes  # none: what flowctl takes by itself
-        yield what, _delivered(store, folder, messages)
+        ours = _delivered(store, folder, messages)
         store.close()
-    yield "smtp-source", _source(port, messages, size)
+        after = _source(port, messages, size)
+        yield what, ours, (before + after) / 2
+        before = after
 
 
 def _delivered(store: Store, folder: Path, messages: int) -> float:
