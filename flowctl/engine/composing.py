@@ -172,7 +172,10 @@ class Composer:
         )
         if mail.marketing:
             headers += f"List-Unsubscribe: <{variables['unsubscribe_url']}>\r\n{mail.list_headers}"
-        (text_body, text_encoding), (html_body, html_encoding) = mime.body(text), mime.body(html)
+        (text_body, text_encoding), (html_body, html_encoding) = (
+            mime.body(text, mail.lines),
+            mime.body(html, mail.lines),
+        )
         attached = parts(mail.attach, variables["data"], self._files) if mail.attach else []
         skeleton = mail.skeleton((text_encoding, html_encoding), mixed=bool(attached))
         payload = skeleton.filled(headers.encode(), text_body, html_body, attached)
@@ -221,6 +224,7 @@ class _Mail:
         self.subject = _template(subject, html=False)
         self.html = _template(body["html"], html=True)
         self.text = None if body["text"] is None else _template(body["text"], html=False)
+        self.lines = mime.quoted_lines(f"{body['html']}\n{body['text'] or ''}")
         self.inlines_css: bool = body["inline_css"]
         self.attach: list[dict[str, Any]] = written.get("attach") or []
         said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import re
 import unicodedata
+from binascii import b2a_qp
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -21,7 +22,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Encoding = Literal["quoted-printable", "base64"]
 
@@ -31,6 +32,7 @@ _TEXT_MARK, _HTML_MARK = "flowctl-text-goes-here", "flowctl-html-goes-here"
 ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 _BASE64_GROWTH = 4 / 3 * 78 / 76  # four characters for three bytes, and a line end for every 76
+_NO_LINES: Mapping[str, bytes] = {}
 _SPACES = re.compile(r"\s+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
@@ -157,10 +159,10 @@ def _date(at_s: int) -> str:
     return format_datetime(datetime.fromtimestamp(at_s, UTC))
 
 
-def body(text: str) -> tuple[bytes, Encoding]:
+def body(text: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Encoding]:
     """A body as it stands in a mail: UTF-8, CRLF, one line end behind; and its encoding.
 
-    That is what makes it shorter, and legible where the text is Western.
+    That is what makes it shorter, and legible where the text is Western. `known` are lines that need not be quoted again.
 
     Raises:
         UnicodeEncodeError: it holds half a surrogate pair.
@@ -168,7 +170,8 @@ def body(text: str) -> tuple[bytes, Encoding]:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n")
-    quoted = b"".join(map(_quoted_line, lines))
+    # No cache: what differs in every letter would only push out what does not.
+    quoted = b"".join([known.get(line) or b2a_qp(f"{line}\r\n".encode()) for line in lines])
     if len(quoted) > len(text) * _BASE64_GROWTH:  # else the shorter one, for a character is one byte at least
         data = "\r\n".join([*lines, ""]).encode()
         if len(quoted) > len(data) * _BASE64_GROWTH:
@@ -176,10 +179,10 @@ def body(text: str) -> tuple[bytes, Encoding]:
     return quoted, "quoted-printable"
 
 
-@functools.lru_cache(maxsize=4_096)
-def _quoted_line(line: str) -> bytes:
-    """A line in quoted-printable, its end included: most lines of a message are the same for everybody."""
-    return binascii.b2a_qp(line.encode() + b"\r\n", istext=True)
+def quoted_lines(template: str) -> dict[str, bytes]:
+    """The lines of a template that are the same in every letter, by themselves, as a body in quoted-printable has them."""
+    lines = {line for line in template.splitlines() if "{" not in line} | {""}
+    return {line: b2a_qp(f"{line}\r\n".encode()) for line in lines}
 
 
 def _encoded_words(value: str) -> list[str]:
