@@ -11,14 +11,14 @@ from flowctl.engine.claims import unpacked
 from flowctl.engine.contact import ContactReader
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
-from flowctl.engine.processes import MANY, processes_wanted
+from flowctl.engine.processes import processes_wanted
 from flowctl.failure import Failure
 from flowctl.store import coupons
 from flowctl.store.database import fetched
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.claims import Claim
@@ -56,12 +56,27 @@ class Builder:
             self._renderers.close()
             self._renderers = None
 
-    def letters(self, claims: Sequence[Claim], *, alone: bool = False) -> Iterator[tuple[Claim, Letter | Refused]]:
+    def give_codes(self, claims: Iterable[Claim], *, now: int) -> None:
+        """Codes are the contacts' before a letter that shows them is built: no code can leave twice. `now` is UTC ms."""
+        calling = {message: said["coupons"] for message, said in self._said["messages"].items() if said.get("coupons")}
+        wanted: dict[str, list[int]] = {}
+        for claim in claims if calling else ():
+            for name in calling.get(claim.message, ()):
+                wanted.setdefault(name, []).append(claim.contact_id)
+        for name, contacts in wanted.items():
+            coupons.give(self._connection, name, contacts, now=now)
+
+    def is_plain(self, claim: Claim) -> bool:
+        """Whether its letter can be built anywhere: nothing is attached, no earlier attempt is to be repeated."""
+        message = self._said["messages"].get(claim.message)
+        return message is not None and not claim.doubts and not message.get("attaches")
+
+    def letters(self, claims: Iterable[Claim], *, many: bool = False) -> Iterator[tuple[Claim, Letter | Refused]]:
         """Each claim with its letter, little by little; or with the reason why there is none.
 
-        Many are rendered by processes of their own, unless this one is to do it `alone`.
+        `many` are rendered by processes of their own. What is not plain is then held in memory to the end.
         """
-        if not alone and len(claims) > MANY and (renderers := self._processes()) is not None:
+        if many and (renderers := self._processes()) is not None:
             yield from self._by_processes(claims, renderers)
             return
         waiting = self._cases(claims)
@@ -70,13 +85,13 @@ class Builder:
             for claim, case in some:
                 yield claim, self._built(claim, case) if isinstance(case, dict) else case
 
-    def _by_processes(self, claims: Sequence[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
+    def _by_processes(self, claims: Iterable[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
         """What needs no process (kept letters, refusals) or must not leave this one (attachments) is built here, at the end."""
         here: list[tuple[Claim, Case | Letter | Refused]] = []
 
         def jobs() -> Iterator[Job]:
             for claim, case in self._cases(claims):
-                if isinstance(case, dict) and not self._said["messages"][claim.message].get("attaches"):
+                if isinstance(case, dict) and self.is_plain(claim):
                     yield claim, claim.message, dict(case)
                 else:
                     here.append((claim, case))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowctl import crash
@@ -12,14 +11,17 @@ from flowctl.channels.pool import Attempt, sender
 from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
+from flowctl.engine.chunks import Chunks
 from flowctl.engine.claims import ATTEMPTS_MAX, CLAIMS, WAKE_MANY, Claim, doubt, from_row, note, packed, wake
 from flowctl.engine.costs import Costs
+from flowctl.engine.delivered import Delivered
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate, Gated
 from flowctl.engine.letters import Refused
+from flowctl.engine.processes import MANY
 from flowctl.engine.runtime import CLAIMED, READY, REFUSED, SENT, TRANSMITTING
 from flowctl.failure import Failure
-from flowctl.store import breakers, coupons
+from flowctl.store import breakers
 from flowctl.store.database import fetched, small_cache, transaction
 from flowctl.store.sending import SendingRecord
 from flowctl.store.suppressions import suppress
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from flowctl.channels.channel import Channel, Letter, Receipt
     from flowctl.channels.pool import Sender
-    from flowctl.engine.backlog import Backlog
     from flowctl.engine.runtime import Runtime
     from flowctl.store.database import Store
 
@@ -56,26 +57,6 @@ _SENT_EVENT = (
     "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel) "
     "SELECT contact_id, message, 0, ?, id, enrollment_id, channel FROM outbox WHERE id IN (SELECT value FROM json_each(?))"
 )
-
-
-@dataclass(kw_only=True)
-class Delivered:
-    """What delivering did."""
-
-    sent: int = 0
-    held: int = 0
-    skipped: int = 0
-    retried: int = 0
-    failed: int = 0
-    in_doubt: int = 0
-    refusals: dict[str, str] = field(default_factory=dict)  # channel → what its provider said
-    backlog: Backlog | None = None  # marketing that did not leave because far more is due than usual
-    cancelled: int = 0  # their journeys ended or went elsewhere
-
-    @property
-    def settled(self) -> int:
-        """How many enrollments may go on."""
-        return self.sent + self.skipped + self.failed + self.in_doubt + self.cancelled
 
 
 class Delivery:
@@ -145,22 +126,32 @@ class Delivery:
 
     def _pass(self, done: Delivered) -> bool:
         """One look at all that is ready; returns whether another look is worth it."""
-        rerouted = False
-        now = self._clock()
-        gate = Gate(self._connection, self._runtime, now)
+        self._rerouted = False
+        chunks = Chunks(self._claimed(done))
+        for claims in chunks:
+            channels = dict.fromkeys(claim.channel for claim in claims)
+            for channel in channels:
+                mine = [claim for claim in claims if claim.channel == channel]
+                self._send(channel, mine, done, chunks if len(channels) == 1 else None)
+        return self._rerouted and not self._over()
+
+    def _over(self) -> bool:
+        return self.stopped or self.left == 0
+
+    def _claimed(self, done: Delivered) -> Iterator[list[Claim]]:
+        """What the gate claims, a chunk at a time."""
+        gate = Gate(self._connection, self._runtime, self._clock())
         for start, stop in gate.chunks(stopped=done.backlog is not None):
-            if self.stopped or self.left == 0:
-                return False
-            self._closing = {}
+            if self._over():
+                return
             gated, claims = self._judged(gate, start, stop, done)
             crash.point("claimed")
             done.held += gated.held
             done.skipped += gated.skipped
             done.cancelled += gated.cancelled
-            rerouted = rerouted or gated.rerouted > 0
-            for channel in dict.fromkeys(claim.channel for claim in claims):
-                self._send(channel, [claim for claim in claims if claim.channel == channel], done)
-        return rerouted
+            self._rerouted = self._rerouted or gated.rerouted > 0
+            if claims:
+                yield claims
 
     def _judged(self, gate: Gate, start: int, stop: int, done: Delivered) -> tuple[Gated, list[Claim]]:
         """What the gate says of one chunk, and what it claimed; where a row cannot be judged, halves, down to the row, which fails."""
@@ -208,7 +199,7 @@ class Delivery:
         self._release(over, self._clock())
         return claims
 
-    def _send(self, name: str, claims: list[Claim], done: Delivered) -> None:
+    def _send(self, name: str, claims: list[Claim], done: Delivered, chunks: Chunks | None) -> None:
         try:
             channel = self._make_channel(name)
         except Failure as failure:
@@ -217,10 +208,10 @@ class Delivery:
             with transaction(self._connection):
                 self._release(claims, self._clock())
             return
-        self._give_coupons(claims)
         if name in self._on_trial:
             claims = self._try(name, channel, claims, done)
-        self._hand_out(name, channel, claims, done)
+        if claims:
+            self._hand_out(name, channel, claims, done, chunks)
 
     def _try(self, name: str, channel: Channel, claims: list[Claim], done: Delivered) -> list[Claim]:
         """One message tells whether a provider that refused everything takes them again; returns those that may follow it."""
@@ -239,13 +230,16 @@ class Delivery:
             return claims[nth:]
         return []
 
-    def _hand_out(self, name: str, channel: Channel, claims: list[Claim], done: Delivered) -> Receipt | None:
-        """Send what is claimed, settle each, release what was not attempted; returns the last receipt."""
-        by_key = {claim.key: claim for claim in claims}
+    def _hand_out(
+        self, name: str, channel: Channel, claims: list[Claim], done: Delivered, chunks: Chunks | None = None
+    ) -> Receipt | None:
+        """Send what is claimed, and what `chunks` claim next; settle each, release what was not attempted; returns the last receipt."""
+        by_key: dict[str, Claim] = {}
         refused: list[tuple[Claim, str]] = []
         last: Receipt | None = None
         inline = getattr(channel, "inline", False)
-        letters = self._build(claims, refused, alone=inline)
+        flow = self._flow(name, claims, None if inline else chunks, by_key)
+        letters = self._build(flow, refused, many=len(claims) > MANY and not inline)
         costly = self._costs.counted(name)
 
         def settle(attempts: Iterable[Attempt]) -> None:
@@ -263,8 +257,10 @@ class Delivery:
                     self._costs.note(claim.id, claim.contact_id, letter, receipt)
                 if not receipt.fenced:
                     last = receipt
+                self._closing.pop(letter.key, None)
             self._sent(sent, self._clock())
             done.sent += len(sent)
+            self._fail_all(refused, by_key, done)
 
         if inline:
             self._inline(channel, letters, by_key, settle)
@@ -272,12 +268,30 @@ class Delivery:
             self._pooled(name, channel, letters, by_key, settle)
         with transaction(self._connection):
             self._heed(name, claims, done)
-            now = self._clock()
-            for claim, reason in refused:
-                by_key.pop(claim.key, None)
-                self._fail(claim, reason, now, done)
-            self._release(by_key.values(), now)
+            self._fail_all(refused, by_key, done)
+            self._release(by_key.values(), self._clock())
+        for key in by_key:
+            self._closing.pop(key, None)
         return last
+
+    def _flow(self, name: str, claims: list[Claim], chunks: Chunks | None, by_key: dict[str, Claim]) -> Iterator[Claim]:
+        """Claims on their way to their letters, noted in `by_key`; further chunks as long as the channel takes letters."""
+        following = chunks.following(name, fits=self._builder.is_plain) if chunks else iter(())
+        more: list[Claim] | None = claims
+        while more is not None:
+            by_key |= {claim.key: claim for claim in more}
+            self._builder.give_codes(more, now=self._clock())
+            yield from more
+            pool = self._senders.get(name)
+            more = None if pool and pool.refusal else next(following, None)
+
+    def _fail_all(self, refused: list[tuple[Claim, str]], by_key: dict[str, Claim], done: Delivered) -> None:
+        now = self._clock()
+        for claim, reason in refused:
+            by_key.pop(claim.key, None)
+            self._closing.pop(claim.key, None)
+            self._fail(claim, reason, now, done)
+        refused.clear()
 
     def _heed(self, name: str, claims: list[Claim], done: Delivered) -> None:
         """Remember it where a channel's provider has begun to refuse everything."""
@@ -363,9 +377,9 @@ class Delivery:
             [(by_key[letter.key].id, packed(letter)) for letter in letters],
         )
 
-    def _build(self, claims: list[Claim], refused: list[tuple[Claim, str]], *, alone: bool) -> Iterator[Letter]:
+    def _build(self, claims: Iterable[Claim], refused: list[tuple[Claim, str]], *, many: bool) -> Iterator[Letter]:
         """Letters one by one, as the connections take them; what cannot be built is put aside with its reason."""
-        for claim, letter in self._builder.letters(claims, alone=alone):
+        for claim, letter in self._builder.letters(claims, many=many):
             if self._closed(claim.key):
                 continue  # released with what was not attempted
             if isinstance(letter, Refused):
@@ -373,18 +387,6 @@ class Delivery:
             else:
                 crash.point("built")
                 yield letter
-
-    def _give_coupons(self, claims: list[Claim]) -> None:
-        """Codes are the contacts' before a letter that shows them is built: no code can leave twice."""
-        calling = {
-            message: said["coupons"] for message, said in self._runtime.said["messages"].items() if said.get("coupons")
-        }
-        wanted: dict[str, list[int]] = {}
-        for claim in claims if calling else ():
-            for name in calling.get(claim.message, ()):
-                wanted.setdefault(name, []).append(claim.contact_id)
-        for name, contacts in wanted.items():
-            coupons.give(self._connection, name, contacts, now=self._clock())
 
     def _settle(self, claim: Claim, receipt: Receipt, done: Delivered) -> None:
         now = self._clock()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flowctl.engine.runtime import Runtime, Version
 
-CHUNK_ROWS = 2_000  # rows claimed at once: what a crash can leave claimed, and what one transaction judges
+CHUNK_ROWS = 1_000  # rows claimed at once: what one transaction judges, and a crash can leave claimed, twice
 PAUSE_LOOK_MS = (
     15 * 60_000
 )  # how soon a message of a paused workflow is looked at again; resuming makes it ready at once

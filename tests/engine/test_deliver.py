@@ -9,7 +9,7 @@ import pytest
 
 from flowctl.channels.channel import Receipt
 from flowctl.channels.recording import ACCEPTED, RecordingChannel
-from flowctl.engine import building
+from flowctl.engine import building, gate
 from flowctl.engine.adapters import channel_maker
 from flowctl.engine.by_hand import resolve
 from flowctl.engine.deliver import Delivery
@@ -370,3 +370,51 @@ def test_each_letter_is_made_of_its_own_contact_and_trigger_in_whatever_order_th
 def _text(letter):
     said = message_from_bytes(letter.payload, policy=policy.default)
     return said.get_body(("plain",)).get_content().splitlines()[0]
+
+
+def test_the_next_chunk_is_claimed_while_letters_of_the_last_one_are_under_way(monkeypatch):
+    monkeypatch.setattr(gate, "CHUNK_ROWS", 2)
+    world = world_of(Threaded, people=[f"c{number}" for number in range(7)])
+    asked_at, judge, settled = [], gate.Gate.judge, []
+    monkeypatch.setattr(
+        gate.Gate, "judge", lambda *said, **more: (asked_at.append(len(settled)), judge(*said, **more))[1]
+    )
+    hand_out = Delivery._hand_out
+    monkeypatch.setattr(Delivery, "_hand_out", lambda *said: (hand_out(*said), settled.append(said))[0])
+    world.ticks("5m")
+    assert asked_at == [0, 0, 0, 0], "one sending of all chunks"
+    assert sorted(letter.recipient for letter in world.channel.transmitted) == [f"c{n}@example.com" for n in range(7)]
+    assert [row[2] for row in world.outbox()] == ["sent"] * 7
+
+
+def test_no_further_chunk_is_claimed_for_a_provider_that_refuses_everything(monkeypatch):
+    monkeypatch.setattr(gate, "CHUNK_ROWS", 2)
+    world = world_of(Threaded, people=[f"c{number}" for number in range(9)], script=[ACCEPTED] * 3 + [DOWN] * 9)
+    world.tick(at("5m"))
+    assert len(world.channel.transmitted) == 3
+    assert sorted(row[2] for row in world.outbox()) == ["ready"] * 6 + ["sent"] * 3
+    assert world.connection.execute("SELECT max(attempts) FROM outbox WHERE state = 0").fetchone() == (0,)
+    world.channel._script = iter(())
+    world.ticks("20m")
+    assert len({letter.recipient for letter in world.channel.transmitted}) == len(world.channel.transmitted) == 9
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 3, 50])
+def test_chunks_of_two_channels_and_letters_that_cannot_be_built_are_each_settled_once(chunk_rows, monkeypatch):
+    monkeypatch.setattr(gate, "CHUNK_ROWS", chunk_rows)
+    messages = MESSAGES + '  broken:\n    email: {from: shop, subject: X, text: "{{ contact.visits + 1 }}"}\n'
+    email, sms = Threaded(), Threaded()
+    flows = (workflow("w", steps="- send: broken\n  via: email"), workflow("v", steps="- send: hello\n  via: sms"))
+    world = World(*flows, messages=messages)
+    for number in range(12):
+        world.contact(f"c{number}", visits=number if number % 4 else None, phone=f"+336123456{number:02}")
+        world.event(f"c{number}", "signup", at("1m"))
+    channels = {"email": email, "sms": sms}
+    for minute in ("5m", "10m", "15m"):
+        tick(world.store, now=at(minute), channels=channels)
+    assert (
+        sorted(row[1:3] for row in world.outbox())
+        == [("email", "failed")] * 3 + [("email", "sent")] * 9 + [("sms", "sent")] * 12
+    )
+    for sent, many in ((email.transmitted, 9), (sms.transmitted, 12)):
+        assert len({letter.recipient for letter in sent}) == len(sent) == many
