@@ -86,6 +86,7 @@ class Delivery:
         self._blocked: dict[int, int] = {}
         self._closing: dict[str, int] = {}  # key of what was claimed → when quiet hours begin for it
         self._on_trial: set[str] = set()
+        self._rerouted = False  # whether something went to another channel in this pass
         self._unasked = unasked
         self._builder = Builder(store, runtime, channels)
         self.left = limit
@@ -200,6 +201,10 @@ class Delivery:
         return claims
 
     def _send(self, name: str, claims: list[Claim], done: Delivered, chunks: Chunks | None) -> None:
+        if self.stopped:
+            with transaction(self._connection):
+                self._release(claims, self._clock())
+            return
         try:
             channel = self._make_channel(name)
         except Failure as failure:
@@ -234,7 +239,7 @@ class Delivery:
         self, name: str, channel: Channel, claims: list[Claim], done: Delivered, chunks: Chunks | None = None
     ) -> Receipt | None:
         """Send what is claimed, and what `chunks` claim next; settle each, release what was not attempted; returns the last receipt."""
-        by_key: dict[str, Claim] = {}
+        by_key = {claim.key: claim for claim in claims}  # at once: what nobody asks for is to be released, too
         refused: list[tuple[Claim, str]] = []
         last: Receipt | None = None
         inline = getattr(channel, "inline", False)

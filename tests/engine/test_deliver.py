@@ -418,3 +418,41 @@ def test_chunks_of_two_channels_and_letters_that_cannot_be_built_are_each_settle
     )
     for sent, many in ((email.transmitted, 9), (sms.transmitted, 12)):
         assert len({letter.recipient for letter in sent}) == len(sent) == many
+
+
+@pytest.mark.parametrize("accepted", range(6))
+def test_a_chunk_claimed_ahead_is_released_where_its_provider_refuses_meanwhile(accepted, monkeypatch):
+    monkeypatch.setattr(gate, "CHUNK_ROWS", 3)
+    email, sms = Threaded([ACCEPTED] * accepted + [DOWN] * 9), Threaded()
+    flows = (workflow("w", steps="- send: hello\n  via: email"), workflow("v", steps="- send: hello\n  via: sms"))
+    world = World(*flows)
+    for number in range(9):
+        by_phone = number in (4, 5)
+        world.contact(
+            f"c{number}", consent=["sms"] if by_phone else ["email"], phone="+33612345678" if by_phone else None
+        )
+        world.event(f"c{number}", "signup", at("1m"))
+    tick(world.store, now=at("5m"), channels={"email": email, "sms": sms})
+    states = [row[1:3] for row in world.outbox() if row[2] != "skipped"]
+    assert states.count(("email", "sent")) == len(email.transmitted) == accepted
+    assert states.count(("email", "ready")) == 7 - accepted
+    assert states.count(("sms", "sent")) == 2
+
+
+def test_who_is_told_to_stop_begins_with_no_other_channel(monkeypatch):
+    people = [f"c{number}" for number in range(6)]
+    flows = (workflow("w", steps="- send: hello\n  via: email"), workflow("v", steps="- send: hello\n  via: sms"))
+    email, sms = Threaded(), Threaded()
+    world = World(*flows)
+    for number, key in enumerate(people):
+        world.contact(key, phone=f"+3361234567{number}")
+        world.event(key, "signup", at("1m"))
+    held = []
+    for each in (email, sms):
+        each._answer = lambda _letter: setattr(held[0], "stopped", True) or ACCEPTED
+    tick(world.store, now=at("5m"), channels={"email": email, "sms": sms}, on_delivery=held.append)
+    assert not (email.transmitted and sms.transmitted)
+    assert "claimed" not in {row[2] for row in world.outbox()}
+    email._answer = sms._answer = None
+    tick(world.store, now=at("10m"), channels={"email": email, "sms": sms})
+    assert len(email.transmitted) == len(sms.transmitted) == 6
