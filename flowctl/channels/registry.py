@@ -27,7 +27,7 @@ _DESCRIPTIVE = DESCRIPTIVE | {"provider"}
 def make_channel(channel: str, settings: Mapping[str, Any]) -> Channel:
     """The channel `channel` as its settings say; secrets are already in them, and never come out in an error.
 
-    A setting of None or false, or an empty mapping, is one that was not made.
+    A setting of None, an empty mapping, and `private: false`, is one that was not made.
 
     Raises:
         Failure: the adapter or a setting is unknown, or a value makes no sense.
@@ -35,7 +35,7 @@ def make_channel(channel: str, settings: Mapping[str, Any]) -> Channel:
     said = {
         name: value
         for name, value in settings.items()
-        if value is not None and value is not False and value != {} and name not in _DESCRIPTIVE
+        if value is not None and value != {} and (name, value) != ("private", False) and name not in _DESCRIPTIVE
     }
     adapter = said.pop("adapter", None)
     if adapter not in ADAPTERS:
@@ -198,6 +198,7 @@ _READ: dict[str, Callable[[object], Any]] = {
     "callback": _text,
     "from": _text,
     "private": bool,
+    "pipelining": bool,
     "values": _texts,
     "description": _as_it_is,
     "store": _as_it_is,

@@ -43,6 +43,7 @@ class SmtpSettings:
     password: str | None = field(default=None, repr=False)
     connections: int = 1
     rate_per_s: float | None = None
+    pipelining: bool = True  # where the server offers it
     timeout_s: float = 30.0
     reply_timeout_s: float | None = None
     ca: str | None = (
@@ -242,7 +243,7 @@ class SmtpConnection:
         if (seconds := self._pace.turn()) > 0:
             yield Pause(seconds)
         sender, recipient = f"MAIL FROM:<{mail.sender}>{options}", f"RCPT TO:<{mail.recipient}>"
-        if wire.offers.pipelining:
+        if wire.offers.pipelining and self._settings.pipelining:
             yield from self._say_all(sender, recipient)
             return True
         yield from self._say(sender, "mail")

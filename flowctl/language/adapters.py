@@ -25,7 +25,9 @@ ADAPTERS: dict[str, Adapter] = {
     "http": Adapter(channels=_SHORT, may=_HTTP | {"provider", "values"}, must=("provider",)),
     "inbox": Adapter(channels=_SHORT),
     "maildir": Adapter(channels=_EVERY, may=frozenset({"path", "connections"}), must=("path",)),
-    "smtp": Adapter(channels=frozenset({"email"}), may=_LINE | {"host", "port", "security", "username", "password"}),
+    "smtp": Adapter(
+        channels=frozenset({"email"}), may=_LINE | {"host", "port", "security", "username", "password", "pipelining"}
+    ),
     "twilio": Adapter(
         channels=frozenset({"sms", "whatsapp"}),
         may=_HTTP | {"account", "token", "username", "callback"},

@@ -147,6 +147,9 @@ class ChannelSettings(Model):
     timeout: Span | None = None
     reply_timeout: Span | None = None
     ca: str | None = None
+    pipelining: StrictBool | None = Field(
+        default=None, description="`false` for a mail server that offers it and gets out of step"
+    )
     path: str | None = None
     account: str | None = None
     token: str | None = None

@@ -36,6 +36,7 @@ class Server:
         self.kept, self.named, self.at_s = [], [], []  # texts by recipient; recipients; when each MAIL came
         self.unfinished = b""  # what stood where a text was awaited, and had no end
         self.rode = 0  # how often something followed a text before its answer
+        self.hasty = 0  # how often something followed MAIL before its answer
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._lines, self.threads = [], []
         threading.Thread(target=self._serve, daemon=True).start()
@@ -75,6 +76,7 @@ class Server:
                     line.sendall(self.greeting)
                     continue
                 if verb == "MAIL":
+                    self.hasty += bool(select.select([line], [], [], 0.01)[0])
                     self.at_s.append(time.monotonic())
                     recipient = None
                 if verb == "RCPT":
@@ -160,6 +162,14 @@ def test_nothing_rides_where_the_server_does_not_say_that_it_may():
     with a_server(offers=()) as server:
         send(server, TEN)
     assert (len(server.kept), server.rode) == (10, 0)
+
+
+def test_everything_waits_for_its_answer_where_the_settings_say_so():
+    """For a server that offers pipelining and gets out of step."""
+    with a_server() as server:
+        send(server, TEN, pipelining=False)
+    assert (len(server.kept), server.rode, server.hasty) == (10, 0, 0)
+    assert server.named == [letter.recipient for letter in TEN]
 
 
 def test_many_lines_lose_and_repeat_nothing():
