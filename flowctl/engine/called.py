@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowctl.engine.building import called
 from flowctl.engine.links import Claim, Links
 from flowctl.engine.sandbox import MissingName, Record
 from flowctl.language.problem import Problem
@@ -84,22 +85,14 @@ class Calls:
         `at` is the row's logical time, UTC ms; `place` its enrollment, position and visit, which tell it from every other row.
         """
         made: dict[str, Any] = {}
-        if self._wanted.coupons:
-            from flowctl.store import coupons  # noqa: PLC0415 - only where a step gives codes
-
-            codes = coupons.of(self._connection, contact_id)
-            made["coupon"] = lambda name: made_of(code(codes, name))
+        wanted = {"coupons": self._wanted.coupons, "events": self._wanted.events}
+        said = called(self._connection, wanted, contact_id, at)
+        if "coupons" in said:
+            made["coupon"] = lambda name: made_of(code(said["coupons"], name))
+        if "events" in said:
+            made["events"] = Events({name: made_of(events) for name, events in said["events"].items()})
         if self._wanted.surveys:
             made["survey_url"] = lambda survey: made_of(self._survey_url(contact_id, place, survey))
-        if self._wanted.events:
-            from flowctl.store.events import newest  # noqa: PLC0415 - casting, which few ticks need
-
-            made["events"] = Events(
-                {
-                    name: made_of(newest(self._connection, contact_id, name, count, until=at))
-                    for name, count in self._wanted.events.items()
-                }
-            )
         return made
 
     def _survey_url(self, contact_id: int, place: tuple[int, int, int], survey: str) -> str:

@@ -425,11 +425,10 @@ class Delivery:
         replies = json.dumps({claim.id: receipt.reply for claim, receipt in sent})
         self._connection.execute(_SENT, (now, replies))
         self._connection.execute(_SENT_EVENT, (now, json.dumps([claim.id for claim, _ in sent])))
+        self._forget(claim for claim, _ in sent)
         enrollments: dict[int, list[int]] = {}
         for claim, _ in sent:
             enrollments.setdefault(claim.pc, []).append(claim.enrollment_id)
-            if not claim.marketing:
-                self._forget(claim)
         for pc, numbers in enrollments.items():
             self._connection.execute(WAKE_MANY, (now, json.dumps(numbers), pc))
 
@@ -443,14 +442,17 @@ class Delivery:
             done.in_doubt += 1
         else:
             done.failed += 1
-            if not claim.marketing:
-                self._forget(claim)
+            self._forget([claim])
         note(self._connection, claim, "in_doubt" if claim.doubts else "failed", reason, now)
         wake(self._connection, claim, now)
 
-    def _forget(self, claim: Claim) -> None:
-        """The bytes of a transactional letter that will not be sent again."""
-        self._connection.execute("DELETE FROM outbox_letters WHERE outbox_id = ?", (claim.id,))
+    def _forget(self, claims: Iterable[Claim]) -> None:
+        """The bytes of transactional letters that will not be sent again."""
+        numbers = [claim.id for claim in claims if not claim.marketing]
+        if numbers:
+            self._connection.execute(
+                "DELETE FROM outbox_letters WHERE outbox_id IN (SELECT value FROM json_each(?))", (json.dumps(numbers),)
+            )
 
     def _retry(self, claim: Claim, receipt: Receipt, now: int, done: Delivered) -> None:
         ours = receipt.scope == "message"

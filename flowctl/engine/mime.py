@@ -8,12 +8,11 @@ result back with `email` and compares.
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import re
 import unicodedata
-from binascii import b2a_qp
+from binascii import b2a_base64, b2a_qp
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -194,6 +193,6 @@ def _encoded_words(value: str) -> list[str]:
         end = min(at + room, len(data))
         while end < len(data) and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
             end -= 1
-        words.append(f"=?utf-8?b?{binascii.b2a_base64(data[at:end], newline=False).decode()}?=")
+        words.append(f"=?utf-8?b?{b2a_base64(data[at:end], newline=False).decode()}?=")
         at = end
     return words

@@ -16,6 +16,7 @@ import struct
 import sys
 from typing import IO, Any
 
+from flowctl.channels.channel import Letter
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 
@@ -23,7 +24,7 @@ MEMORY_BYTES_MAX = 1 << 30
 LETTER_CPU_S = 5.0  # of one letter, or of all of a frame: the work budget ends any template in half a second; this is for what the budget cannot see
 HEAD = struct.Struct("!I")
 NOTHING: Any = object()
-LETTER = ("key", "message_id", "channel", "sender", "recipient", "payload", "marketing")
+LETTER = Letter.__slots__
 """A letter on its way is the tuple of its fields: pickling a dataclass takes longer than sending it."""
 _values = operator.attrgetter(*LETTER)
 TOO_MUCH_MEMORY = "it takes more memory than a message may"
