@@ -82,9 +82,10 @@ class Server:
                 if verb == "RCPT":
                     recipient = re.search(rb"<(.*)>", word)[1].decode()
                     self.named.append(recipient)
-                if not self._answer(line, verb, recipient, b"354 go\r\n" if verb == "DATA" else b"250 ok\r\n"):
+                answer = self._answer(line, verb, recipient, b"354 go\r\n" if verb == "DATA" else b"250 ok\r\n")
+                if not answer:
                     return
-                if verb == "DATA" and self.awaits:
+                if verb == "DATA" and answer == "as usual":
                     text = b""
                     try:
                         while (word := words.readline()) not in (b".\r\n", b""):
@@ -99,19 +100,21 @@ class Server:
                         return
 
     def _answer(self, line, verb, recipient, usual):
-        """Whether the line goes on."""
+        """How it answered, as usual or as told; None where the line ends."""
         answer = self.faults.pop((verb, recipient), None)
         answer = answer() if callable(answer) else answer
         if answer is None and verb == "MAIL":
             answer = self.faults.pop(("MAIL", len(self.at_s)), None)
-        self.awaits = answer is None
+        if answer is None:
+            line.sendall(usual)
+            return "as usual"
         if answer == SILENCE:
             time.sleep(1.5)
-            return True
+            return "as told"
         if answer == CLOSE:
-            return False
-        line.sendall(usual if answer is None else answer)
-        return answer is None or not (answer.startswith(b"421") or answer == HALF)
+            return None
+        line.sendall(answer)
+        return None if answer.startswith(b"421") or answer == HALF else "as told"
 
 
 @contextmanager
@@ -251,7 +254,8 @@ def test_a_server_that_hangs_up_on_what_it_has_not_read_gets_every_letter_once()
 
     class HangingUp(Server):
         def _answer(self, line, verb, recipient, usual):
-            return super()._answer(line, verb, recipient, usual) and verb != "dot"
+            answer = super()._answer(line, verb, recipient, usual)
+            return None if verb == "dot" else answer
 
     server = HangingUp(faults, offers=("PIPELINING",))
     with closing(server):
