@@ -38,6 +38,11 @@ _ENDS = {
 _BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
 _ROWS = ("table", "tbody", "thead", "tfoot", "tr", "colgroup")
 TAGS_MAX = 9_999
+# Whose text is taken as it stands: references mean nothing in it.
+_RAW_ELEMENT = re.compile(
+    r"(<(?:style|script|xmp|iframe|noembed|noframes|plaintext)\b.*?(?:</(?:style|script|xmp|iframe|noembed|noframes)|\Z))",
+    re.DOTALL | re.IGNORECASE,
+)
 
 # What mrml, the engine of mjml-python 1.4, renders; it passes any other tag through, and readers see nothing of it.
 _MJML_TAGS = frozenset({
@@ -127,6 +132,25 @@ def to_text(html: str) -> str | None:
 def _literal(converted: str) -> str:
     """What was no tag before it was converted is none after: entities become braces."""
     return _OPENING.sub("{{ '{' }}", converted)
+
+
+def in_references(html: str) -> str:
+    """An HTML template whose own text is ASCII: references (`&#233;`) for the rest, but in <style> and <script>.
+
+    Raises:
+        jinja2.TemplateSyntaxError: a tag that does not end.
+    """
+    tags = _Tags(html)
+    parts = _RAW_ELEMENT.split(tags.text)
+    parts[::2] = [part.encode("ascii", "xmlcharrefreplace").decode() for part in parts[::2]]
+    return tags.back("".join(parts))
+
+
+def has_plain_styles(html: str) -> bool:
+    """Whether nothing beyond ASCII can get into a <style> or <script> of what the template makes."""
+    if "safe" in html or "autoescape" in html:  # a value may bring its own
+        return False
+    return all(element.isascii() and not _OPENING.search(element) for element in _RAW_ELEMENT.findall(html))
 
 
 def text_of(html: str) -> str:

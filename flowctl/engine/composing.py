@@ -17,7 +17,7 @@ from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import Letter
 from flowctl.engine import mime
 from flowctl.engine.attachments import BadAttachment, parts
-from flowctl.engine.bodies import squeezed, text_of
+from flowctl.engine.bodies import has_plain_styles, in_references, squeezed, text_of
 from flowctl.engine.called import Events, code
 from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
@@ -172,10 +172,8 @@ class Composer:
         )
         if mail.marketing:
             headers += f"List-Unsubscribe: <{variables['unsubscribe_url']}>\r\n{mail.list_headers}"
-        (text_body, text_encoding), (html_body, html_encoding) = (
-            mime.body(text, mail.lines),
-            mime.body(html, mail.lines),
-        )
+        text_body, text_encoding = mime.body(text, mail.lines)
+        html_body, html_encoding = (mime.html_body if mail.refers else mime.body)(html, mail.lines)
         attached = parts(mail.attach, variables["data"], self._files) if mail.attach else []
         skeleton = mail.skeleton((text_encoding, html_encoding), mixed=bool(attached))
         payload = skeleton.filled(headers.encode(), text_body, html_body, attached)
@@ -222,9 +220,11 @@ class _Mail:
         self.sender = wire_address(written["sender"]["address"])
         self.domain = self.sender.rpartition("@")[2].lower()
         self.subject = _template(subject, html=False)
-        self.html = _template(body["html"], html=True)
+        self.refers = has_plain_styles(body["html"])
+        html = in_references(body["html"]) if self.refers else body["html"]
+        self.html = _template(html, html=True)
         self.text = None if body["text"] is None else _template(body["text"], html=False)
-        self.lines = mime.quoted_lines(f"{body['html']}\n{body['text'] or ''}")
+        self.lines = mime.quoted_lines(f"{html}\n{body['text'] or ''}")
         self.inlines_css: bool = body["inline_css"]
         self.attach: list[dict[str, Any]] = written.get("attach") or []
         said = (message["name"], variant or "", message["topic"] or "", message.get("feedback", ""))

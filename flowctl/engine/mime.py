@@ -1,8 +1,8 @@
 """E-mails by skeleton: the `email` package builds each shape of message once, and letters are filled in.
 
 Building a MIME tree takes 2 ms, filling one 0.04 ms. What is filled in is encoded here: header values by RFC 2047 after
-everything that could end a line is gone, bodies as quoted-printable or base64. tests/engine/test_mime.py parses the
-result back with `email` and compares.
+everything that could end a line is gone, bodies as they are where they may (7bit), else as quoted-printable or base64.
+tests/engine/test_mime.py parses the result back with `email` and compares.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Encoding = Literal["quoted-printable", "base64"]
+Encoding = Literal["7bit", "quoted-printable", "base64"]
 
+LINE_BYTES_MAX = 998  # RFC 5322 §2.1.1, without the line end
 # email.policy.SMTP folds at 78 and makes an encoded word of a long List-Unsubscribe URL; 998 is RFC 5322's own limit.
-_POLICY = SMTP.clone(max_line_length=998)
+_POLICY = SMTP.clone(max_line_length=LINE_BYTES_MAX)
 _TEXT_MARK, _HTML_MARK = "flowctl-text-goes-here", "flowctl-html-goes-here"
 ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 _BASE64_GROWTH = 4 / 3 * 78 / 76  # four characters for three bytes, and a line end for every 76
 _NO_LINES: Mapping[str, bytes] = {}
 _SPACES = re.compile(r"\s+")
+# Half surrogate pairs, and controls whose numbers HTML takes for those of Windows-1252 (§13.2.5.80 of its standard).
+_UNSHOWN = re.compile(rb"&#(?:1[2-5]\d|5[5-7]\d{3});")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
 
@@ -77,7 +80,7 @@ def skeleton(
     message.add_alternative(_HTML_MARK, subtype="html", cte="quoted-printable")
     for part, encoding in zip(message.iter_parts(), encodings, strict=True):
         part.replace_header("Content-Transfer-Encoding", encoding)
-    # "=_" occurs in no quoted-printable and no base64 text, so that no body can hold the boundary.
+    # "=_" occurs in no quoted-printable and no base64 text, and `_is_plain` refuses it, so that no body can hold the boundary.
     inner, outer = (
         "=_" + hashlib.sha256(f"{name} {address} {encodings}{level}".encode()).hexdigest()[:32]
         for level in ("", "mixed")
@@ -159,15 +162,18 @@ def _date(at_s: int) -> str:
 
 
 def body(text: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Encoding]:
-    """A body as it stands in a mail: UTF-8, CRLF, one line end behind; and its encoding.
+    """A body as it stands in a mail: ASCII, CRLF, one line end behind; and its encoding.
 
-    That is what makes it shorter, and legible where the text is Western. `known` are lines that need not be quoted again.
+    As it is where it may stand so. Else what makes it shorter, and legible where the text is Western. `known` are lines
+    that need not be quoted again.
 
     Raises:
         UnicodeEncodeError: it holds half a surrogate pair.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii() and _is_plain(data := text.encode()):
+        return _lines_ended(data), "7bit"
     lines = text.removesuffix("\n").split("\n")
     # No cache: what differs in every letter would only push out what does not.
     quoted = b"".join([known.get(line) or b2a_qp(f"{line}\r\n".encode()) for line in lines])
@@ -176,6 +182,36 @@ def body(text: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Enco
         if len(quoted) > len(data) * _BASE64_GROWTH:
             return base64.encodebytes(data).replace(b"\n", b"\r\n"), "base64"
     return quoted, "quoted-printable"
+
+
+def html_body(html: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Encoding]:
+    """The same for HTML: what is beyond ASCII as character references (`&#233;`), where that is no longer than base64.
+
+    For HTML whose <style> and <script>, where there are any, are ASCII: references mean nothing there (`bodies.has_plain_styles`).
+
+    Raises:
+        UnicodeEncodeError: it holds half a surrogate pair.
+    """
+    if "\r" in html:
+        html = html.replace("\r\n", "\n").replace("\r", "\n")
+    data = html.encode("ascii", "xmlcharrefreplace")
+    if len(data) <= len(html) * _BASE64_GROWTH and not _UNSHOWN.search(data) and _is_plain(data):
+        return _lines_ended(data), "7bit"
+    return body(html, known)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether ASCII with LF may stand as it is: no NUL, no line too long, none that could be a boundary."""
+    start, last = 0, len(data) - LINE_BYTES_MAX
+    while start < last:  # jumps to the last line that begins within reach
+        start = data.rfind(b"\n", start, start + LINE_BYTES_MAX + 1) + 1
+        if not start:
+            return False
+    return b"\0" not in data and b"--=_" not in data
+
+
+def _lines_ended(data: bytes) -> bytes:
+    return data.removesuffix(b"\n").replace(b"\n", b"\r\n") + b"\r\n"
 
 
 def quoted_lines(template: str) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from flowctl.engine.bodies import NotConvertible, text_of, to_html, to_text
+from flowctl.engine.bodies import NotConvertible, has_plain_styles, in_references, text_of, to_html, to_text
 from flowctl.engine.sandbox import Record, compiled, render
 
 MARKDOWN = """# Bonjour {{ contact.first_name|default("*cher* client") }}
@@ -125,3 +125,29 @@ def test_without_the_mjml_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mjml", None)
     with pytest.raises(NotConvertible, match=r"pip install 'flowctl\[mjml\]'"):
         to_html(MJML.format("<mj-text>a</mj-text>"), "mjml", "fr")
+
+
+def test_a_template_in_references_keeps_its_tags_and_styles():
+    html = "<style>a::after { content: 'é' }</style><p title='é'>{{ contact.first_name|default('é') }} é {% if x == 'é' %}€{% endif %}</p>"
+    assert in_references(html) == (
+        "<style>a::after { content: 'é' }</style><p title='&#233;'>{{ contact.first_name|default('é') }} &#233; "
+        "{% if x == 'é' %}&#8364;{% endif %}</p>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("html", "plain"),
+    [
+        ("<p>é</p>", True),
+        ("<style>a { color: red }</style><p>é</p>", True),
+        ("<STYLE type='text/css'>a::after { content: 'é' }</STYLE>", False),
+        ("<style>a { color: {{ contact.color }} }</style>", False),
+        ("<style>{% if contact.dark %}a { color: red }{% endif %}</style>", False),
+        ("<!--[if mso]><style>a { content: 'é' }</style><![endif]-->", False),
+        ("<style>a { content: 'é' }", False),
+        ("{{ contact.html|safe }}", False),
+        ("{% autoescape false %}{{ contact.html }}{% endautoescape %}", False),
+    ],
+)
+def test_styles_are_plain_where_nothing_beyond_ascii_can_get_into_them(html, plain):
+    assert has_plain_styles(html) is plain

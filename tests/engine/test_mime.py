@@ -6,6 +6,7 @@ import base64
 import binascii
 import quopri
 from email import message_from_bytes, policy
+from html import unescape
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ EXPECTED = [
 
 
 def built(subject="Bonjour", text="texte", html="<p>html</p>", *, name="Maison Lune", url="https://x.example/u/t"):
-    (text_bytes, *encoding), (html_bytes, *other) = mime.body(text), mime.body(html)
+    (text_bytes, *encoding), (html_bytes, *other) = mime.body(text), mime.html_body(html)
     encodings = (*encoding, *other)
     made = mime.skeleton(name=name, address="shop@shop.example", reply_to=None, marketing=False, encodings=encodings)
     headers = [
@@ -67,7 +68,8 @@ def test_whatever_is_filled_in_comes_out_the_same(subject, text, html, name):
     assert message["From"].addresses[0].display_name.replace(" ", "") == mime.cleaned(name).replace(" ", "")
     for said, came in ((text, plain), (html, marked)):
         lines = said.replace("\r\n", "\n").replace("\r", "\n")
-        assert came == (lines if lines.endswith("\n") else lines + "\n")
+        lines = lines if lines.endswith("\n") else lines + "\n"
+        assert came == lines or (said is html and unescape(came) == unescape(lines))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,11 @@ def test_text_beyond_latin_goes_in_base64(text):
 @given(TEXTS)
 def test_a_body_takes_the_shorter_encoding(text):
     data, encoding = mime.body(text)
+    if encoding == "7bit":
+        assert data.decode().replace("\r\n", "\n").removesuffix("\n") == text.replace("\r\n", "\n").replace(
+            "\r", "\n"
+        ).removesuffix("\n")
+        return
     other = base64.encodebytes(quopri.decodestring(data)) if encoding == "quoted-printable" else b""
     lines = base64.b64decode(data).splitlines(keepends=True) if encoding == "base64" else []
     quoted = b"".join(binascii.b2a_qp(line, istext=True) for line in lines)
@@ -130,5 +137,43 @@ def test_lines_of_dots_blanks_and_boundaries_survive():
 
 
 def test_half_a_surrogate_pair_is_refused():
-    with pytest.raises(UnicodeError):
-        mime.body("a\ud800")
+    for bodied in (mime.body, mime.html_body):
+        with pytest.raises(UnicodeError):
+            bodied("a\ud800")
+
+
+@pytest.mark.parametrize("line", ["x" * 998, ".", ". x", "blank ", "\ttab", "=", "--", "x--=x", "From me", "&amp;"])
+def test_plain_lines_stand_as_they_are(line):
+    for bodied in (mime.body, mime.html_body):
+        data, encoding = bodied(f"first\n{line}\nlast")
+        assert (data, encoding) == (f"first\r\n{line}\r\nlast\r\n".encode(), "7bit")
+
+
+@pytest.mark.parametrize("line", ["x" * 999, "\0", "--=_", "x--=_"])
+@pytest.mark.parametrize("where", ["{}", "{}\nx", "x\n{}", "x\n{}\nx"])
+def test_lines_that_may_not_stand_as_they_are_are_quoted(line, where):
+    text = where.format(line)
+    for bodied in (mime.body, mime.html_body):
+        data, encoding = bodied(text)
+        assert encoding in ("quoted-printable", "base64")
+        assert b"\0" not in data
+        assert b"--=_" not in data
+        assert max(map(len, data.split(b"\r\n"))) <= 76
+
+
+def test_no_value_can_end_a_part():
+    boundary = read(built())[0].get_boundary()
+    injected = f"\n--{boundary}\nContent-Type: text/html\n\n<b>Pay here</b>\n--{boundary}--\n"
+    for raw in (built(text=injected), built(html=injected), built(html="é" + injected)):
+        read(raw)
+
+
+def test_html_beyond_ascii_is_written_in_references():
+    html = "<p title='été'>Bonjour Zoé &amp; amis, encore 20 € pour vous jusqu'au dernier jour du mois 💐</p>\n"
+    plain = b"<p title='&#233;t&#233;'>Bonjour Zo&#233; &amp; amis, encore 20 &#8364; pour vous jusqu'au dernier jour du mois &#128144;</p>\r\n"
+    assert mime.html_body(html) == (plain, "7bit")
+    for control in ("\x80", "\x9f"):  # whose reference means another character
+        data, encoding = mime.html_body(f"<p>Bonjour {control}</p>")
+        assert encoding == "quoted-printable"
+        assert quopri.decodestring(data).decode() == f"<p>Bonjour {control}</p>\r\n"
+    assert mime.html_body("こんにちは、お元気ですか" * 9)[1] == "base64"
