@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
 Outcome = Literal["sent", "retry", "failed", "in_doubt"]
@@ -37,17 +37,25 @@ _SCOPES: dict[Outcome, tuple[Scope, ...]] = {
 _DISGUISED_CHARS_MIN = 6  # shorter pieces of base64 say nothing, and would be found by chance
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Letter:
-    """One message, ready to leave: built, addressed, and the same on every attempt."""
+class Letter(NamedTuple):
+    """One message, ready to leave: built, addressed, and the same on every attempt.
+
+    A tuple, where other nouns are dataclasses: one is made for every message, in the process that builds and in the one that sends.
+    """
 
     key: str  # idempotency key
     message_id: str  # RFC 5322, with its angle brackets; '' where the channel has none
     channel: str
     sender: str  # envelope sender
     recipient: str
-    payload: bytes | dict[str, Any] = field(repr=False)  # RFC 5322 bytes with CRLF for e-mail; a mapping elsewhere
+    payload: bytes | dict[str, Any]  # RFC 5322 bytes with CRLF for e-mail; a mapping elsewhere
     marketing: bool = True
+    undotted: bool = False  # e-mail: known to be CRLF throughout with no dot in front of a line, as DATA takes it
+
+    def __repr__(self) -> str:
+        """Without the payload: it is somebody's."""
+        said = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields if name != "payload")
+        return f"Letter({said})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -485,7 +485,7 @@ def _wired(letter: Letter) -> _Mail:
         raise NotAnAddress(message)
     sender, recipient = _sender(letter.sender), wire_address(letter.recipient)
     utf8 = not (sender.isascii() and recipient.isascii())
-    body = quoted(letter.payload)
+    body = letter.payload + b".\r\n" if letter.undotted else quoted(letter.payload)
     return _Mail(sender, recipient, body, len(letter.payload), utf8)
 
 

@@ -70,7 +70,7 @@ def packed(letter: Letter) -> str:
     """A letter as JSON, to the byte."""
     from base64 import b64encode  # noqa: PLC0415 - transactional messages only
 
-    said = {name: getattr(letter, name) for name in letter.__slots__ if name != "payload"}
+    said = {name: getattr(letter, name) for name in letter._fields if name != "payload"}
     body = letter.payload
     return json.dumps(
         {**said, **({"bytes": b64encode(body).decode()} if isinstance(body, bytes) else {"payload": body})}

@@ -7,7 +7,6 @@ processor time a letter. Who exceeds them loses the process, and with it its own
 from __future__ import annotations
 
 import gc
-import operator
 import os
 import pickle
 import resource
@@ -16,7 +15,6 @@ import struct
 import sys
 from typing import IO, Any
 
-from flowctl.channels.channel import Letter
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 
@@ -24,9 +22,6 @@ MEMORY_BYTES_MAX = 1 << 30
 LETTER_CPU_S = 5.0  # of one letter, or of all of a frame: the work budget ends any template in half a second; this is for what the budget cannot see
 HEAD = struct.Struct("!I")
 NOTHING: Any = object()
-LETTER = Letter.__slots__
-"""A letter on its way is the tuple of its fields: pickling a dataclass takes longer than sending it."""
-_values = operator.attrgetter(*LETTER)
 TOO_MUCH_MEMORY = "it takes more memory than a message may"
 
 
@@ -70,7 +65,7 @@ def _built(letters: Letters, message: dict[str, Any], case: Any) -> tuple[Any, .
         made = letters.build(message, **case)
     except MemoryError:
         return Refused(reason=TOO_MUCH_MEMORY)
-    return made if isinstance(made, Refused) else _values(made)
+    return made if isinstance(made, Refused) else tuple(made)  # pickled in half the time of a named one
 
 
 def _heard(source: IO[bytes]) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.channels.channel import Letter
 from flowctl.engine.letters import Refused
-from flowctl.engine.renderer import LETTER, LETTER_CPU_S, NOTHING, frame, unframed
+from flowctl.engine.renderer import LETTER_CPU_S, NOTHING, frame, unframed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ class _Process:
                 self._write()
             if not (writable or self._read()) or not (readable or writable):
                 return None
-        return [one if isinstance(one, Refused) else Letter(**dict(zip(LETTER, one, strict=True))) for one in made]
+        return [one if isinstance(one, Refused) else Letter._make(one) for one in made]
 
     def one_by_one(self, batch: list[Job]) -> list[Letter | Refused]:
         """A batch again after a death, each letter alone: the one that kills again is refused."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import re
 import socket
@@ -538,7 +537,7 @@ def test_the_settings_of_the_language_are_all_read():
 
 def test_two_letters_are_two_requests_and_one_letter_always_the_same():
     with serving(Twilio) as api:
-        for letter in (sms(), sms(), dataclasses.replace(sms(), payload={"text": "other"})):
+        for letter in (sms(), sms(), sms()._replace(payload={"text": "other"})):
             send(api, letter)
         one, two, three = (asked.body for asked in api.asked)
     assert one == two != three

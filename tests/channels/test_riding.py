@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import select
 import socket
@@ -320,7 +319,7 @@ def test_what_is_taken_over_by_another_does_not_leave_and_holds_nobody_up(offers
 @PIPELINING
 def test_a_letter_that_is_refused_before_a_word_is_said_leaves_its_place_to_the_next(offers):
     letters = list(TEN)
-    letters[3] = dataclasses.replace(letters[3], recipient="nobody")
+    letters[3] = letters[3]._replace(recipient="nobody")
     letters[4] = a_letter("c4", text="x" * 200_000)
     with a_server(offers=(*offers, "SIZE 100000")) as server:
         receipts, asked, _ = send(server, letters)

@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 
 from flowctl.channels.channel import Letter
+from flowctl.channels.smtp import quoted
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Claim, Links
 from flowctl.engine.templates import prepare
@@ -36,6 +37,7 @@ def build(message, *, links=LINKS, contact=None, **more):
 
 def opened(letter):
     assert isinstance(letter, Letter), letter
+    assert letter.undotted is (quoted(letter.payload) == letter.payload + b".\r\n")
     message = message_from_bytes(letter.payload, policy=policy.default)
     assert not message.defects
     return message, *(part.get_content().replace("\r\n", "\n") for part in message.iter_parts())
@@ -159,6 +161,18 @@ def test_css_is_inlined_after_rendering_and_media_rules_stay():
     _, _, html = opened(build(snapshot(files, email={"subject": "x", "file": "m.html"})))
     assert '<p style="color: red;">Zoé</p>' in unescape(html)
     assert "@media print" in html
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoé", ".", ".x", "\n.", "\r.", "a\r\n.\r\nb", "a.\n", "x" * 74 + ".b", "é" * 12 + "." * 9]
+)
+@pytest.mark.parametrize(
+    "text", ["{{ contact.first_name }}", "x\n\n{{ contact.first_name }} y", ".{{ contact.first_name }}"]
+)
+def test_a_dot_in_front_of_a_line_is_known(name, text):
+    """`opened` compares with what SMTP makes of it."""
+    for file in ("m.html", "m.md"):
+        opened(build(snapshot({file: text}, email={"subject": "x", "file": file}), contact={"first_name": name}))
 
 
 def test_a_style_that_is_not_ascii_makes_no_references():
