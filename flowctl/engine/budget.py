@@ -27,10 +27,13 @@ class Runaway(SecurityError):
     """A template asked for more work or text than a message can need."""
 
 
-class _Budget(threading.local):
-    """What is left of the work of the rendering under way; one a thread."""
+class Account:
+    """What is left of the work of one rendering."""
 
-    left = 0
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
 
     def spend(self, work: int = 1) -> None:
         """Raises Runaway where nothing is left."""
@@ -38,6 +41,20 @@ class _Budget(threading.local):
         if self.left < 0:
             message = "the template runs away: more loops and text than a message can need"
             raise Runaway(message)
+
+
+class _Budget(threading.local):
+    """The account of the rendering under way; one a thread.
+
+    Whoever pays often takes the account once: a thread's own is dear to find.
+    """
+
+    def __init__(self) -> None:
+        self.account = Account()
+
+    def spend(self, work: int = 1) -> None:
+        """Raises Runaway where nothing is left."""
+        self.account.spend(work)
 
 
 budget = _Budget()

@@ -8,18 +8,13 @@ limit on memory belongs to the process that renders.
 from __future__ import annotations
 
 import functools
-import inspect
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time, timedelta
-from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
+import markupsafe
 from jinja2 import StrictUndefined, Undefined, nodes
-from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError, TemplateError, TemplateRuntimeError, TemplateSyntaxError, UndefinedError
-from jinja2.nodes import EvalContext
-from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from markupsafe import Markup, escape
@@ -37,22 +32,15 @@ from flowctl.engine.budget import (
     text_size,
     too_much,
 )
+from flowctl.engine.filters import LIGHT, filters
+from flowctl.engine.generated import Generator, Names, beating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from jinja2 import Template
-    from jinja2.compiler import Frame
 
-_IN_HTML = re.compile("[&<>'\"]").search
+# markupsafe's own way with plain text, which makes no Markup of it; it is no public name of that library.
+escaped: Callable[[str], str] = getattr(markupsafe, "_escape_inner", None) or (lambda text: str(escape(text)))
 
-# What a message has use for. Missing are those that make text out of structure (pprint, tojson, xmlattr, format).
-_FILTERS = frozenset({
-    "abs", "batch", "capitalize", "center", "default", "d", "e", "escape", "first", "float", "groupby", "indent",
-    "int", "items", "join", "last", "length", "count", "list", "lower", "map", "max", "min", "reject", "rejectattr",
-    "replace", "reverse", "round", "safe", "select", "selectattr", "slice", "sort", "string", "striptags", "sum",
-    "title", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
-})  # fmt: skip
 _TEXT_METHODS = frozenset({
     "capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isascii", "isdecimal",
     "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition",
@@ -130,95 +118,16 @@ class Unknown(Undefined):
     __lt__ = __le__ = __gt__ = __ge__ = _compared  # type: ignore[assignment]
 
 
-def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that may not count far, take much text apart, or make much."""
-    function = inspect.unwrap(function)  # jinja2 asks at each call whether it is to be awaited, and it never is here
-    counts, looks_on = name in _COUNTING, name in _LOOKING_ON
-
-    @functools.wraps(function)  # copies the mark of filters that want the environment or context
-    def guarded(*args: Any, **options: Any) -> Any:
-        for value in (*args, *options.values()) if options else args:
-            if type(value) not in _LIGHT:
-                _weigh(value, counts=counts, looks_on=looks_on)
-        made = function(*args, **options)
-        return made if type(made) is float else charged(made)
-
-    return guarded
-
-
-def _weigh(value: Any, *, counts: bool, looks_on: bool) -> None:
-    """Look at what a filter is given."""
-    if isinstance(value, int):
-        if counts and abs(value) > NUMBER_MAX:
-            too_much(f"{value} of something")
-    elif isinstance(value, _HOLDERS):
-        if looks_on:
-            budget.spend(1 + len(value))
-        elif text_size(value) > TEXT_CHARS_MAX:
-            too_much("more text than a message can need")
-
-
-_HOLDERS = (list, tuple, dict)
-_COUNTING = frozenset({"center", "indent", "batch", "slice", "truncate", "round"})
-# Those that take no entry apart: each is paid for where something is made of it.
-_LOOKING_ON = frozenset({
-    "count", "d", "default", "first", "last", "length", "map", "reject", "rejectattr", "select", "selectattr",
-})  # fmt: skip
-
-
-def _replace(text: Any, old: str, new: str, count: int | None = None) -> str:
-    """`|replace`, with the size of its result known before it is made."""
-    text, old, new = str(text), str(old), str(new)
-    grown = len(text) + (text.count(old) if old else len(text) + 1) * len(new)
-    if grown > TEXT_CHARS_MAX:
-        too_much(f"a text of {grown} characters")
-    return str(text).replace(old, new, -1 if count is None else count)
-
-
-class _Generator(CodeGenerator):
-    """Python code that gathers its pieces in one list, in which every turn of a loop is charged, and `~` like every operator."""
-
-    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
-        """The outermost block makes the list; whatever stands inside adds to it."""
-        outermost = frame.rootlevel and frame.buffer is None
-        if outermost:
-            self.buffer(frame)
-        super().blockvisit(nodes, frame)
-        if outermost:
-            self.writeline(f"yield {frame.buffer}")
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - jinja2's signature
-        # One call instead of three: this is what templates do most.
-        if frame.eval_ctx.volatile:
-            self.write("(environment.shown_html if context.eval_ctx.autoescape else environment.shown_text)(")
-        else:
-            self.write(f"environment.shown_{'html' if frame.eval_ctx.autoescape else 'text'}(")
-
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - the same
-        self.write(")")
-
-    def visit_Continue(self, node: nodes.Continue, frame: Frame) -> None:  # noqa: ARG002, N802 - jinja2's signature
-        # jinja2 allows no node types of one's own, and `continue` exists only with an extension that is not loaded here.
-        self.writeline(f"environment.beat({getattr(node, 'work', 1)})", node)
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - jinja2's name
-        self.write("environment.concat_charged((")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write("))")
-
-
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja2 for messages: autoescape for HTML, none for text; no files, no imports, no state."""
 
-    code_generator_class = _Generator
+    code_generator_class = Generator
+    context_class = Names
     intercepted_binops = frozenset({"+", "*", "**", "%", "-", "/", "//"})
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(undefined=Missing, autoescape=html, finalize=_printed, auto_reload=False, cache_size=0)
-        self.filters = {name: _guarded(name, function) for name, function in self.filters.items() if name in _FILTERS}
-        self.filters["replace"] = _guarded("replace", _replace)
+        self.filters = filters()
         self.globals = {"range": _short_range, "namespace": self.globals["namespace"]}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -227,12 +136,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for forbidden in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
             message = "a message's template stands alone: no include, import or extends"
             raise TemplateSyntaxError(message, forbidden.lineno)
-        for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-            assert isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock)  # noqa: S101 - tells mypy what find_all knows
-            beat = nodes.Continue(lineno=node.lineno)
-            beat.work = 1 + _printing(node.body)  # type: ignore[attr-defined]  # for the generator
-            node.body.insert(0, beat)
-        return tree
+        return beating(tree)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`obj.attribute`: a mapping's own key first, so that `trigger.items` is what the event said."""
@@ -297,12 +201,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 raise SecurityError(message)
         return charged(self.binop_table[operator](left, right))
 
-    def beat(self, work: int) -> None:
-        """One turn of a loop, or one run of a macro, with what it prints."""
-        budget.left -= work
-        if budget.left < 0:
-            budget.spend(0)
-
     def shown_text(self, value: Any) -> str:
         """What `{{ value }}` shows in text."""
         kind = type(value)
@@ -315,7 +213,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """What `{{ value }}` shows in HTML: escaped, but for what is HTML already."""
         kind = type(value)
         if kind is str:
-            text = str(escape(value)) if _IN_HTML(value) else value
+            text = escaped(value)
         elif kind is int or kind is float:
             text = str(_printed(value))
         else:
@@ -338,21 +236,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return made
 
 
-# What weighs nothing as a filter's argument: asked first, for most are.
-_LIGHT = frozenset({str, Markup, float, bool, type(None), GeneratorType, Context, EvalContext, Sandbox})
-
-
-def _printing(body: Iterable[nodes.Node]) -> int:
-    """The work of printing a block once: one a value, and one for every 64 characters of its own text; loops inside pay themselves."""
-    work = chars = 0
-    for node in body:
-        if isinstance(node, nodes.TemplateData):
-            chars += len(node.data)
-        elif isinstance(node, nodes.Output):
-            work += sum(not isinstance(child, nodes.TemplateData) for child in node.nodes) + _printing(node.nodes)
-        elif not isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Expr):
-            work += _printing(node.iter_child_nodes())
-    return work + chars // CHARS_PER_WORK
+LIGHT.update({Names, Sandbox})
 
 
 def _check_repeated(values: Sequence[Any], times: int) -> None:
@@ -418,9 +302,9 @@ def render(template: Template, variables: dict[str, Any]) -> str:
         Runaway: it asks for too much.
         Exception: whatever else its expressions run into, such as comparing text with a number.
     """
-    budget.left = WORK_MAX
     environment = template.environment
-    context = Context(environment, {**environment.globals, **variables}, template.name, template.blocks)
+    context = Names(environment, {**environment.globals, **variables}, template.name, template.blocks)
+    context.account.left = WORK_MAX
     (parts,) = template.root_render_func(context)
     text = "".join(parts)
     if len(text) > OUTPUT_CHARS_MAX:
