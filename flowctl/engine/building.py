@@ -96,17 +96,22 @@ class Builder:
                 else:
                     here.append((claim, case))
 
-        yield from renderers.letters(jobs())
+        yield from renderers.letters(jobs(), self._here)
         read([case for _, case in here if isinstance(case, dict)])
         for claim, case in here:
             yield claim, self._built(claim, case) if isinstance(case, dict) else case
 
+    def _here(self, job: Job) -> Letter | Refused:
+        claim, _, case = job
+        read([case])  # type: ignore[list-item]  # the dict that `_cases` made
+        return self._built(claim, case)  # type: ignore[arg-type]
+
     def _processes(self) -> Renderers | None:
         if self._renderers is not None:
             return self._renderers
-        signers = self._signers()
-        count = processes_wanted(signing=signers is not None) - 1
+        count = processes_wanted() - 1
         if count > 0:
+            signers = self._signers()
             from flowctl.engine.renderers import Renderers  # noqa: PLC0415 - only where many messages wait
 
             said = {

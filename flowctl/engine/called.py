@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowctl.engine.building import called
 from flowctl.engine.links import Claim, Links
 from flowctl.engine.sandbox import MissingName, Record
-from flowctl.language.problem import Problem
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from flowctl.language.problem import Place
+    from flowctl.language.problem import Place, Problem
     from flowctl.project.project import Project
 
 # A survey link says on which channel it left. One made by a step left by none that is known here.
@@ -46,6 +44,8 @@ class Wanted:
 
     def faults(self, project: Project, place: Place, *, about: str = "") -> Iterator[Problem]:
         """Surveys and events that are not there, and survey links that would lead nowhere; `about` begins what is said."""
+        from flowctl.language.problem import Problem  # noqa: PLC0415 - only before anything runs
+
         unknown = [
             *(("survey", name) for name in sorted(self.surveys) if name not in project.surveys),
             *(("event", name) for name in self.events if name not in project.settings.event_properties),
@@ -86,6 +86,8 @@ class Calls:
         """
         made: dict[str, Any] = {}
         wanted = {"coupons": self._wanted.coupons, "events": self._wanted.events}
+        from flowctl.engine.building import called  # noqa: PLC0415 - a process that renders has no store, and starts sooner
+
         said = called(self._connection, wanted, contact_id, at)
         if "coupons" in said:
             made["coupon"] = lambda name: made_of(code(said["coupons"], name))

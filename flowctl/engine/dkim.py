@@ -35,6 +35,9 @@ RSA_BITS_MIN = 1024  # RFC 8301 §3.2
 _PEM = "-----BEGIN"
 _PRIVATE = 0o077  # bits of a mode that let others in
 _SPACES = re.compile(rb"[ \t]+")
+_NEEDLESS = re.compile(
+    rb" (?=[ \r])"
+)  # a pattern that begins with a plain character is looked for as fast as `replace` does
 _BREAKS = re.compile(rb"(?<=:)")
 _LINE_CHARS = 72
 # As long as what takes their place, so that lines break where they would: ten digits until 2286, 32 bytes in base64.
@@ -176,12 +179,9 @@ def relaxed_body(body: bytes) -> bytes:
     """A body as RFC 6376 §3.4.4 hashes it."""
     if body and not body.endswith(b"\r\n"):
         body += b"\r\n"
-    # Not a pattern: it takes twenty times as long to find nothing.
     if b"\t" in body:
         body = body.replace(b"\t", b" ")
-    while b"  " in body:
-        body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", b"\r\n")
+    body = _NEEDLESS.sub(b"", body)
     end = len(body)
     while body[:end].endswith(b"\r\n"):
         end -= 2

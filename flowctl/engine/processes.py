@@ -8,13 +8,9 @@ MANY = 200  # messages, above which processes are worth starting
 PROCESSES_MAX = 4
 
 
-def processes_wanted(*, signing: bool = False) -> int:
-    """How many processes a tick may use, itself included: FLOWCTL_PROCESSES, else one a processor, at most 4.
-
-    One more where it is `signing` by DKIM, which takes the renderers three times as long as the rest takes this process.
-    """
+def processes_wanted() -> int:
+    """How many processes a tick may use, itself included: FLOWCTL_PROCESSES, else one a processor, at most 4."""
     said = os.environ.get("FLOWCTL_PROCESSES", "")
     if said.isdigit() and int(said) >= 1:
         return int(said)
-    processors = os.cpu_count() or 1
-    return min(processors + (signing and processors > 1), PROCESSES_MAX)
+    return min(os.cpu_count() or 1, PROCESSES_MAX)

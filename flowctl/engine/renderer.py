@@ -84,13 +84,16 @@ def frame(said: Any) -> bytes:
     return HEAD.pack(len(data)) + data
 
 
+def is_whole(came: bytearray) -> bool:
+    """Whether what came through a pipe begins with a whole object."""
+    return len(came) >= HEAD.size and len(came) >= HEAD.size + HEAD.unpack_from(came)[0]
+
+
 def unframed(came: bytearray) -> Any:
     """Take the first object from what came through a pipe; `NOTHING` while it is not whole."""
-    if len(came) < HEAD.size:
+    if not is_whole(came):
         return NOTHING
     end = HEAD.size + HEAD.unpack_from(came)[0]
-    if len(came) < end:
-        return NOTHING
     said = pickle.loads(memoryview(came)[HEAD.size : end])  # noqa: S301 - written by our own other end
     del came[:end]
     return said

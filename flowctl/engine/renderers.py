@@ -1,4 +1,4 @@
-"""Hands letters to rendering processes and takes them back in order; a process that dies loses one letter, and is replaced.
+"""Hands letters to rendering processes and takes them back; a process that dies loses one letter, and is replaced.
 
 Only where many messages wait: a process takes a fifth of a second to start, in which a tick builds a thousand letters itself.
 """
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.channels.channel import Letter
 from flowctl.engine.letters import Refused
-from flowctl.engine.renderer import LETTER_CPU_S, NOTHING, frame, unframed
+from flowctl.engine.renderer import LETTER_CPU_S, NOTHING, frame, is_whole, unframed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flowctl.engine.claims import Claim
 
@@ -41,25 +41,39 @@ class Renderers:
 
     def __init__(self, said: dict[str, Any], count: int) -> None:
         self._processes = [_Process(said) for _ in range(count)]
+        self._survived: set[str] = set()  # names of messages
 
     def close(self) -> None:
         """End them; may be called again."""
         for process in self._processes:
             process.end()
 
-    def letters(self, jobs: Iterator[Job]) -> Iterator[tuple[Claim, Letter | Refused]]:
-        """Each claim with its letter, in order; what is asked for next is built while the caller is busy with the last."""
+    def letters(
+        self, jobs: Iterator[Job], here: Callable[[Job], Letter | Refused]
+    ) -> Iterator[tuple[Claim, Letter | Refused]]:
+        """Each claim with its letter; what is asked for next is built while the caller is busy with the last.
+
+        Who would wait for a process builds a letter `here` instead, ahead of those under way: so all processors are busy whatever
+        letters cost. Only of a message whose letters a process has survived.
+        """
         under_way: deque[tuple[_Process, list[Job]]] = deque()
         turns = cycle(self._processes)
+        waiting: deque[Job] = deque()  # read from `jobs`, and given to nobody yet
         try:
             while True:
-                while len(under_way) < len(self._processes) * AHEAD and (batch := list(islice(jobs, BATCH))):
+                while len(under_way) < len(self._processes) * AHEAD and (batch := _drawn(waiting, jobs, BATCH)):
                     process = next(turns)
                     process.give(batch)
                     under_way.append((process, batch))
                 if not under_way:
                     return
                 process, batch = under_way[0]
+                while not process.has_some():
+                    waiting.extendleft(_drawn(waiting, jobs, 1))
+                    if not waiting or waiting[0][1] not in self._survived:
+                        break
+                    job = waiting.popleft()
+                    yield job[0], here(job)
                 made = process.take()
                 under_way.popleft()
                 if made is None:
@@ -67,6 +81,8 @@ class Renderers:
                     made = process.one_by_one(batch)
                     for _, later in (each for each in under_way if each[0] is process):
                         process.give(later)
+                else:
+                    self._survived.update(name for _, name, _ in batch)
                 for (claim, _, _), letter in zip(batch, made, strict=True):
                     yield claim, letter
         finally:
@@ -93,6 +109,11 @@ class _Process:
             self._start()
         self._unsent += frame([(name, case) for _, name, case in batch])
         self._write()
+
+    def has_some(self) -> bool:
+        """Whether a batch has come, or nothing more will: `take` need not wait."""
+        self._write()
+        return is_whole(self._came) or not self._read() or is_whole(self._came)
 
     def take(self) -> list[Letter | Refused] | None:
         """The letters of the oldest batch; None where the process died over it."""
@@ -186,6 +207,12 @@ class _Process:
         except OSError:
             return False
         return False
+
+
+def _drawn(waiting: deque[Job], jobs: Iterator[Job], count: int) -> list[Job]:
+    """The next jobs, those that wait first."""
+    drawn = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+    return drawn + list(islice(jobs, count - len(drawn)))
 
 
 def _widen(pipe: int) -> None:

@@ -1,12 +1,13 @@
-"""Rendering in processes: the same letters in the same order, and a death that costs one letter."""
+"""Rendering in processes: the same letters whoever makes them, and a death that costs one letter."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -65,7 +66,8 @@ def make():
     made = []
 
     def start(count=1, text="Bonjour {{ contact.first_name }}"):
-        said = {"messages": {"m": snapshot(text)}, "secret": "a" * 64, "public_url": "https://x.example", "keys": {}}
+        messages = {"m": snapshot(text), "n": snapshot(text)}
+        said = {"messages": messages, "secret": "a" * 64, "public_url": "https://x.example", "keys": {}}
         made.append(Renderers(said, count))
         return made[-1]
 
@@ -74,21 +76,63 @@ def make():
         one.close()
 
 
-def jobs(numbers, **contacts):
-    return ((number, "m", case(number)) for number in numbers)
+def jobs(numbers, name="m"):
+    return ((number, name, case(number)) for number in numbers)
+
+
+def here(job):
+    return Letters(LINKS).build(snapshot(), **job[2])
+
+
+def never_here(job):
+    raise AssertionError(job)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_letters_are_those_of_this_process_in_order(make, count):
+def test_letters_are_those_of_this_process(make, count):
     numbers = range(BATCH * AHEAD * 2 + 3)
-    here = Letters(LINKS)
-    made = list(make(count).letters(jobs(numbers)))
-    assert made == [(number, here.build(snapshot(), **case(number))) for number in numbers]
+    made = list(make(count).letters(jobs(numbers), here))
+    assert sorted(made) == [(number, here((number, "m", case(number)))) for number in numbers]
+
+
+def test_who_would_wait_for_a_process_makes_letters_meanwhile(make):
+    process = make()
+    some = BATCH * AHEAD * 2
+    letters = process.letters(jobs(range(some * 2)), here)
+    first = [next(letters) for _ in range(BATCH)]
+    assert [number for number, _ in first] == list(range(BATCH))
+    child = process._processes[0]._child
+    child.send_signal(signal.SIGSTOP)
+    # Whatever the process had made by then comes first; it cannot have made more than it was given.
+    more = [next(letters) for _ in range(some)]
+    assert max(number for number, _ in more) > BATCH * (AHEAD + 2)
+    child.send_signal(signal.SIGCONT)
+    assert sorted(number for number, _ in [*first, *more, *letters]) == list(range(some * 2))
+
+
+def test_what_no_process_has_survived_is_not_made_here(make):
+    process = make()
+    made_here = []
+
+    def noted(job):
+        made_here.append(job[1])
+        return here(job)
+
+    many = BATCH * AHEAD
+    letters = process.letters(chain(jobs(range(many)), jobs(range(many, many * 2), "n")), noted)
+    assert next(letters)[0] == 0
+    assert made_here == []
+    child = process._processes[0]._child
+    child.send_signal(signal.SIGSTOP)
+    Timer(0.3, child.send_signal, (signal.SIGCONT,)).start()
+    first_other = next(nth for nth, (number, _) in enumerate(letters, 1) if number >= many)
+    assert "n" not in made_here
+    assert first_other + len(list(letters)) == many * 2 - 1
 
 
 def test_a_letter_that_cannot_be_made_is_refused_alone(make):
     cases = [("a", "m", case(1)), ("b", "m", case(2, first_name=None)), ("c", "m", case(3))]
-    (_, one), (_, two), (_, three) = make().letters(iter(cases))
+    (_, one), (_, two), (_, three) = make().letters(iter(cases), never_here)
     assert isinstance(one, Letter)
     assert two == Refused(reason="missing variable contact.first_name (unknown for this contact)")
     assert isinstance(three, Letter)
@@ -105,15 +149,15 @@ def test_a_process_that_dies_costs_one_letter(make, number, reason):
     deadly = BATCH + 7
     numbers = range(BATCH * AHEAD + 5)
     cases = ((each, "m", case(each) | ({"zone": Deadly(number)} if each == deadly else {})) for each in numbers)
-    made = dict(make().letters(cases))
-    assert list(made) == list(numbers)
+    made = dict(make().letters(cases, here))
+    assert sorted(made) == list(numbers)
     assert made.pop(deadly) == Refused(reason=reason)
     assert all(isinstance(letter, Letter) for letter in made.values())
 
 
 def test_memory_has_a_limit(make):
     cases = [(1, "m", case(1) | {"zone": Hungry()}), (2, "m", case(2))]
-    (_, made), (_, after) = make().letters(iter(cases))
+    (_, made), (_, after) = make().letters(iter(cases), never_here)
     assert made == Refused(reason="the process that rendered it ended (status 1)")
     assert isinstance(after, Letter)
 
@@ -132,12 +176,12 @@ def test_processor_time_has_a_limit():
 
 def test_who_stops_in_the_middle_leaves_no_process(make):
     process = make()
-    letters = process.letters(jobs(range(500)))
+    letters = process.letters(jobs(range(500)), here)
     assert len(list(islice(letters, 3))) == 3
     child = process._processes[0]._child
     letters.close()
     assert child.poll() is not None
-    (again,) = process.letters(jobs([1]))
+    (again,) = process.letters(jobs([1]), here)
     assert isinstance(again[1], Letter)
 
 
@@ -163,7 +207,7 @@ def test_a_process_whose_tick_was_killed_ends_by_itself():
 def test_no_secret_of_the_environment_gets_there(make, monkeypatch):
     monkeypatch.setenv("SMTP_PASSWORD", "hunter2")
     process = make()
-    list(process.letters(jobs([1])))
+    list(process.letters(jobs([1]), here))
     child = process._processes[0]._child.pid
     assert b"hunter2" not in Path(f"/proc/{child}/environ").read_bytes()
 
@@ -173,7 +217,6 @@ def test_how_many_is_said_or_follows_the_machine(monkeypatch, said, wanted):
     monkeypatch.setenv("FLOWCTL_PROCESSES", said)
     processors = os.cpu_count() or 1
     assert processes_wanted() == (wanted or min(processors, 4))
-    assert processes_wanted(signing=True) == (wanted or min(processors + (processors > 1), 4))
 
 
 FLOW = "workflow: w\ntriggers: [{event: signup}]\nsteps: [{send: hello, via: email}]\n"
