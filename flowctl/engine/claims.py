@@ -56,7 +56,8 @@ class Claim(NamedTuple):
     variant: str | None
 
 
-OPEN = "state IN (1, 2)"  # as the index outbox_open says it: only so does SQLite see that it serves
+# Claimed or transmitting, as the index outbox_open says it: only so does SQLite see that it serves.
+OPEN = "ready_at IS NULL AND settled_at IS NULL"
 CLAIMS = (
     "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.message, o.recipient, o.marketing, o.key, "
     "o.counted_at, o.attempts, o.doubts, o.variant FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
@@ -104,7 +105,7 @@ def recover(connection: sqlite3.Connection, now: int, asked_again: frozenset[str
     with transaction(connection):
         left = [
             from_row(row)
-            for row in connection.execute(f"{CLAIMS} WHERE o.{OPEN} AND o.state = {TRANSMITTING}").fetchall()
+            for row in connection.execute(f"{CLAIMS} WHERE {OPEN} AND o.state = {TRANSMITTING}").fetchall()
         ]
         again = connection.execute(
             f"UPDATE outbox SET state = {READY}, ready_at = ?, counted_at = NULL, attempts = attempts - 1 WHERE {OPEN} AND state = {CLAIMED}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flowctl.engine.claims import OPEN
 from flowctl.engine.runtime import IN_DOUBT, KIND
 from flowctl.failure import Failure, UsageFailure
 from flowctl.store.database import transaction
@@ -62,7 +63,7 @@ def adopt(store: Store, *, resend: Resend, until: int | None, now: int) -> Adopt
                 "INSERT INTO adoptions (at, sent_until, resend) VALUES (?, ?, ?)", (now, sent_until, resend)
             )
             # What was in hand when the copy was made went its way; an interrupted tick's rule, that claimed is ready again, is not for it.
-            connection.execute("UPDATE outbox SET state = 0, ready_at = counted_at WHERE state IN (1, 2)")
+            connection.execute(f"UPDATE outbox SET state = 0, ready_at = counted_at WHERE {OPEN}")
             doubtful = doubt(connection, now)
             batch = max([record.batch, *(each.batch for each in records)]) + 1
             connection.execute("UPDATE store SET sent_batch = ?", (batch,))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowctl.engine.backlog import backlog
+from flowctl.engine.claims import OPEN
 from flowctl.engine.restored import guarded
 from flowctl.store.breakers import breakers
 
@@ -77,7 +78,7 @@ def status(store: Store, *, now: int) -> Status:
         next_due_at=next_due,
         ready=one("SELECT count(*) FROM outbox WHERE ready_at <= ?", now),
         held=dict(held),
-        claimed=one("SELECT count(*) FROM outbox WHERE state IN (1, 2)"),
+        claimed=one(f"SELECT count(*) FROM outbox WHERE {OPEN}"),
         in_doubt=one("SELECT count(*) FROM outbox WHERE state = 5"),
         failed=one("SELECT count(*) FROM outbox WHERE state = 4"),
         suppressed=one("SELECT count(*) FROM suppressions WHERE contact_id = 0"),
