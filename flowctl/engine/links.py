@@ -6,13 +6,12 @@ link has to work for as long as the mail lies in somebody's inbox.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from itsdangerous import Signer
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 Purpose = Literal["unsubscribe", "preferences", "survey"]
 PATHS: dict[Purpose, str] = {"unsubscribe": "u", "preferences": "p", "survey": "s"}
 _PARTS = 4
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")  # RFC 4648 §5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a link says: which message of whom, on which channel, about which topic."""
 
     key: str
@@ -51,9 +50,8 @@ class Links:
         topic = "null" if claim.topic is None else _quoted(claim.topic)
         said = f"[{_quoted(claim.key)},{claim.contact_id},{_quoted(claim.channel)},{topic}]"
         value = _base64(said.encode())
-        return (
-            f"{self._public_url}/{PATHS[purpose]}/{(value + b'.' + _base64(self._signature(purpose, value))).decode()}"
-        )
+        token = value + b"." + _base64(self._signature(purpose, value))
+        return f"{self._public_url}/{PATHS[purpose]}/{token.decode()}"
 
     def read(self, purpose: Purpose, token: str) -> Claim | None:
         """The claim of a token, or None where it is forged, cut, or made for another purpose."""
@@ -93,4 +91,4 @@ class Links:
 
 
 def _base64(value: bytes) -> bytes:
-    return base64.urlsafe_b64encode(value).rstrip(b"=")
+    return b2a_base64(value, newline=False).translate(_URL_SAFE).rstrip(b"=")

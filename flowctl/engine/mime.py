@@ -33,7 +33,6 @@ ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 _BASE64_GROWTH = 4 / 3 * 78 / 76  # four characters for three bytes, and a line end for every 76
 _NO_LINES: Mapping[str, bytes] = {}
-_SPACES = re.compile(r"\s+")
 # Half surrogate pairs, and controls whose numbers HTML takes for those of Windows-1252 (§13.2.5.80 of its standard).
 _UNSHOWN = re.compile(rb"&#(?:1[2-5]\d|5[5-7]\d{3});")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -139,7 +138,7 @@ def cleaned(value: str) -> str:
         value = "".join(
             " " if char.isspace() else "" if unicodedata.category(char)[0] == "C" else char for char in value
         )
-    value = _SPACES.sub(" ", value).strip()
+    value = " ".join(value.split())
     return value if len(value) <= HEADER_VALUE_CHARS_MAX else value[: HEADER_VALUE_CHARS_MAX - 1] + "…"
 
 
