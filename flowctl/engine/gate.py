@@ -202,14 +202,15 @@ class Gate:
         self._verdict(
             "suppressed",
             # By the contact, of whom most have none: by the hash it would have to be made for everybody.
-            "EXISTS (SELECT 1 FROM suppressions s INDEXED BY suppressions_contact CROSS JOIN names n ON n.id = g.channel "
-            "WHERE s.contact_id = g.contact_id AND s.channel = n.name "
-            "AND s.hash = address_hash(n.name, g.recipient) AND (g.marketing = 1 OR s.reason != 'unsubscribed'))",
+            "g.id IN (SELECT x.id FROM gate x CROSS JOIN suppressions s INDEXED BY suppressions_contact ON s.contact_id = x.contact_id "
+            "CROSS JOIN names n ON n.id = x.channel WHERE s.channel = n.name "
+            "AND s.hash = address_hash(n.name, x.recipient) AND (x.marketing = 1 OR s.reason != 'unsubscribed'))",
         )
         self._verdict(
             "topic",
-            "g.marketing = 1 AND EXISTS (SELECT 1 FROM gate_message m JOIN consents k ON k.purpose = 'topic:' || m.topic "
-            "WHERE m.message = g.message AND k.contact_id = g.contact_id AND k.granted = 0)",
+            "g.id IN (SELECT x.id FROM gate x CROSS JOIN gate_message m ON m.message = x.message CROSS JOIN consents k ON k.contact_id = x.contact_id "
+            # Marketing and not granted, in one: for a term of `k` alone SQLite may make a Bloom filter first, which reads all consents.
+            "WHERE k.granted < x.marketing AND k.purpose = 'topic:' || m.topic)",
         )
         holdout = self._runtime.said["holdout"]
         if holdout:
@@ -232,14 +233,14 @@ class Gate:
             said = version.instructions[pc]
             here = {"version": version_id, "pc": pc}
             if said["when"]:
-                self._verdict("when", f"g.version = :version AND g.pc = :pc AND NOT {_holds(said['when'])}", **here)
+                self._verdict("when", _fail("w.version = :version AND w.pc = :pc", said["when"]), **here)
             for number in dict.fromkeys(channel["id"] for channel in said["channels"]):
                 # With `to:` a channel has several addresses, of which the row is for one.
                 ways = [channel for channel in said["channels"] if channel["id"] == number]
-                reached = " OR ".join(_holds(f"({way['reach']}) AND {way['recipient']} = w.recipient") for way in ways)
+                reached = " OR ".join(f"(({way['reach']}) AND {way['recipient']} = w.recipient)" for way in ways)
                 self._verdict(
                     "unreachable",
-                    f"g.version = :version AND g.pc = :pc AND g.channel = :channel AND NOT ({reached})",
+                    _fail("w.version = :version AND w.pc = :pc AND w.channel = :channel", reached),
                     channel=number,
                     **here,
                 )
@@ -349,6 +350,13 @@ class Gate:
         return Gated(held=held, skipped=skipped, cancelled=gone, rerouted=rerouted)
 
 
-def _holds(sql: str) -> str:
-    """A condition compiled over `c` and `w`, asked of a row of `gate`: it has the columns of `w` under the same names."""
-    return f"EXISTS (SELECT 1 FROM contacts c JOIN {_W} w ON w.id = g.id WHERE c.id = g.contact_id AND ({sql}))"
+def _fail(which: str, sql: str) -> str:
+    """The rows of `gate` of which a condition compiled over `c` and `w` does not hold: `gate` has the columns of `w` under the same names.
+
+    As one list: asked of each row by itself, SQLite opens all tables of the condition anew for each. The condition depends on `w`, if only
+    on its id: for one of `c` alone SQLite may make a Bloom filter first, which reads all contacts.
+    """
+    return (
+        f"g.id IN (SELECT w.id FROM {_W} w LEFT JOIN contacts c ON c.id = w.contact_id "
+        f"WHERE w.verdict IS NULL AND {which} AND (w.id AND ({sql})) IS NOT TRUE)"
+    )
