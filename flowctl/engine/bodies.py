@@ -7,6 +7,7 @@ that a contact's data, which only ever enters through the tags, is never Markdow
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -26,9 +27,8 @@ _OPENING = re.compile(r"\{(?=[{%#])")
 _ALONE_IN_LINE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)\n", re.MULTILINE)
 _PARAGRAPH = re.compile(r"<p>((?:\s*zqjinjab\d{4}qz\s*)+)</p>")
 # A loop around a whole list, as Markdown makes of it, is meant as a list of the loop's items.
-_LIST = re.compile(
-    r"(zqjinjab\d{4}qz)\s*<(ul|ol)>\n((?:(?!</?[uo]l>)(?!zqjinjab).)*)</\2>\s*(zqjinjab\d{4}qz)", re.DOTALL
-)
+_LIST = re.compile(r"(zqjinjab\d{4}qz)\s*<(ul|ol)>\n((?:(?!</?[uo]l>).)*)</\2>\s*(zqjinjab\d{4}qz)", re.DOTALL)
+_NAME = re.compile(r"\{%[-+]?\s*(\w+)")
 _ENDS = {
     "variable_begin": "variable_end",
     "block_begin": "block_end",
@@ -79,6 +79,13 @@ class _Tags:
         """The tags in their places again."""
         return _WORDS.sub(lambda found: self._tags[int(found[2])], text)
 
+    def name(self, word: str) -> str:
+        """What a tag is: `for`, `endif`; empty where it is none that has a name."""
+        found, tag = _WORDS.fullmatch(word), None
+        if found is not None:
+            tag = _NAME.match(self._tags[int(found[2])])
+        return tag[1] if tag else ""
+
     def _swapped(self, source: str) -> Iterator[str]:
         end, parts = "", [""]
         for _, kind, text in sandbox(html=False).lex(source):
@@ -112,7 +119,7 @@ def to_html(source: str, kind: Kind, language: str, *, page: bool = True) -> str
     if kind == "html":
         return source
     tags = _Tags(source)
-    converted = _markdown(tags.text, language if page else None) if kind == "markdown" else _mjml(tags.text, language)
+    converted = _markdown(tags, language if page else None) if kind == "markdown" else _mjml(tags.text, language)
     return tags.back(_literal(converted))
 
 
@@ -172,14 +179,37 @@ def squeezed(text: str) -> str:
     return text.strip("\n") + "\n"
 
 
-def _markdown(source: str, language: str | None) -> str:
+def _markdown(tags: _Tags, language: str | None) -> str:
     from markdown_it import MarkdownIt  # noqa: PLC0415 - only `apply` and previews need it
 
     # A line of nothing but {% … %} stands between blocks, not in a paragraph of its own.
-    spaced = _ALONE.sub(lambda found: f"\n{found[1].strip()}\n", source)
+    spaced = _ALONE.sub(lambda found: f"\n{found[1].strip()}\n", tags.text)
     html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(spaced)
-    html = _LIST.sub(r"<\2>\n\1\n\3\4\n</\2>", _PARAGRAPH.sub(lambda found: found[1].strip(), html))
+    html = _LIST.sub(functools.partial(_looped, tags), _PARAGRAPH.sub(lambda found: found[1].strip(), html))
     return _PAGE.format(language=language, body=html) if language is not None else html
+
+
+def _looped(tags: _Tags, found: re.Match[str]) -> str:
+    """One list around a loop that made a list a turn; as it is where the tags are no loop around it."""
+    first, kind, items, last = found.groups()
+    inside = [tags.name(word[0]) for word in _WORDS.finditer(items) if word[1] == "b"]
+    if (tags.name(first), tags.name(last)) != ("for", "endfor") or not _is_balanced(inside):
+        return found[0]
+    return f"<{kind}>\n{first}\n{items}{last}\n</{kind}>"
+
+
+def _is_balanced(names: list[str]) -> bool:
+    """Whether all that these tags open they close, and nothing else."""
+    opened: list[str] = []
+    for name in names:
+        if name in ("if", "for"):
+            opened.append(name)
+        elif name in ("elif", "else"):
+            if not opened:
+                return False
+        elif not opened or name != f"end{opened.pop()}":
+            return False
+    return not opened
 
 
 def _mjml(source: str, language: str) -> str:

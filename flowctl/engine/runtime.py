@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMPILER = (
-    6  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
+    7  # counts up when what is compiled changes its shape; a release of another one is compiled anew by the next tick
 )
 ALERT = "alert:"  # before a team's name, as the recipient of a notice: the address holds secrets and stays in the environment
 ACTIVE, COMPLETED, EXITED, FAILED, GOAL = range(5)

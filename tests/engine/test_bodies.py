@@ -127,6 +127,32 @@ def test_without_the_mjml_library_it_says_what_to_install(monkeypatch):
         to_html(MJML.format("<mj-text>a</mj-text>"), "mjml", "fr")
 
 
+@pytest.mark.parametrize(
+    ("source", "lists"),
+    [
+        (
+            "{% for i in data.items %}\n- {{ i }}{% if i == 'un' %} (!){% endif %}\n{% endfor %}",
+            "<ul><li>un(!)</li><li>deux</li></ul>",
+        ),
+        ("{% for i in data.items %}\n1. {{ i }}\n{% endfor %}", "<ol><li>un</li><li>deux</li></ol>"),
+        ("{% if contact.vip %}\n- un\n- deux\n{% endif %}", "<ul><li>un</li><li>deux</li></ul>"),
+        ("{% if not contact.vip %}\n- un\n- deux\n{% endif %}", ""),
+        (
+            "{% for i in data.items %}\n- {{ i }}\n\n{% if i == 'un' %}\n- (!)\n{% endif %}\n{% endfor %}",
+            "<ul><li>un</li></ul><ul><li>(!)</li></ul><ul><li>deux</li></ul>",
+        ),
+        (
+            "{% for i in data.items %}{% if i == 'un' %}\n- {{ i }}\n{% endif %}{% endfor %}",
+            "<ul><li>un</li></ul>",
+        ),
+    ],
+)
+def test_a_loop_of_items_is_one_list_and_no_other_tags_are_moved(source, lists):
+    page = filled(to_html(source, "markdown", "fr"))
+    body = page.partition('#222222">')[2].partition("</div>")[0]
+    assert "".join(body.split()) == lists
+
+
 def test_a_template_in_references_keeps_its_tags_and_styles():
     html = "<style>a::after { content: 'é' }</style><p title='é'>{{ contact.first_name|default('é') }} é {% if x == 'é' %}€{% endif %}</p>"
     assert in_references(html) == (
