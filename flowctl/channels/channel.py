@@ -50,7 +50,7 @@ class Letter(NamedTuple):
     recipient: str
     payload: bytes | dict[str, Any]  # RFC 5322 bytes with CRLF for e-mail; a mapping elsewhere
     marketing: bool = True
-    undotted: bool = False  # e-mail: known to be CRLF throughout with no dot in front of a line, as DATA takes it
+    wired: bool = False  # e-mail: known to be as SMTP takes it: its addresses, CRLF throughout, no dot in front of a line
 
     def __repr__(self) -> str:
         """Without the payload: it is somebody's."""

@@ -483,9 +483,11 @@ def _wired(letter: Letter) -> _Mail:
     if not isinstance(letter.payload, bytes):
         message = "payload is no e-mail"
         raise NotAnAddress(message)
-    sender, recipient = _sender(letter.sender), wire_address(letter.recipient)
+    if letter.wired:
+        sender, recipient, body = letter.sender, letter.recipient, letter.payload + b".\r\n"
+    else:
+        sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), quoted(letter.payload)
     utf8 = not (sender.isascii() and recipient.isascii())
-    body = letter.payload + b".\r\n" if letter.undotted else quoted(letter.payload)
     return _Mail(sender, recipient, body, len(letter.payload), utf8)
 
 

@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 
+from flowctl.channels.address import wire_address
 from flowctl.channels.channel import Letter
 from flowctl.channels.smtp import quoted
 from flowctl.engine.letters import Letters, Refused
@@ -37,7 +38,8 @@ def build(message, *, links=LINKS, contact=None, **more):
 
 def opened(letter):
     assert isinstance(letter, Letter), letter
-    assert letter.undotted is (quoted(letter.payload) == letter.payload + b".\r\n")
+    assert letter.wired is (quoted(letter.payload) == letter.payload + b".\r\n")
+    assert (letter.sender, letter.recipient) == (wire_address(letter.sender), wire_address(letter.recipient))
     message = message_from_bytes(letter.payload, policy=policy.default)
     assert not message.defects
     return message, *(part.get_content().replace("\r\n", "\n") for part in message.iter_parts())
