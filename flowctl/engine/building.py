@@ -46,6 +46,7 @@ class Builder:
         self._channels = channels
         self._secret = store.secret
         self._reader = ContactReader(store.connection, runtime.said["fields"])
+        self._plain = frozenset(name for name, said in runtime.said["messages"].items() if not said.get("attaches"))
         self._made_from = _MADE_FROM.format(columns=self._reader.columns)
         self._letters: Letters | None = None
         self._renderers: Renderers | None = None
@@ -68,8 +69,7 @@ class Builder:
 
     def is_plain(self, claim: Claim) -> bool:
         """Whether its letter can be built anywhere: nothing is attached, no earlier attempt is to be repeated."""
-        message = self._said["messages"].get(claim.message)
-        return message is not None and not claim.doubts and not message.get("attaches")
+        return claim.message in self._plain and not claim.doubts
 
     def letters(self, claims: Iterable[Claim], *, many: bool = False) -> Iterator[tuple[Claim, Letter | Refused]]:
         """Each claim with its letter, little by little; or with the reason why there is none.
@@ -79,8 +79,9 @@ class Builder:
         if many and (renderers := self._processes()) is not None:
             yield from self._by_processes(claims, renderers)
             return
-        waiting = self._cases(claims)
-        while some := list(islice(waiting, BATCH_ROWS)):
+        waiting = iter(claims)
+        while batch := list(islice(waiting, BATCH_ROWS)):
+            some = list(self._batch(batch))
             read([case for _, case in some if isinstance(case, dict)])
             for claim, case in some:
                 yield claim, self._built(claim, case) if isinstance(case, dict) else case

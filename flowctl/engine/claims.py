@@ -46,7 +46,6 @@ class Claim(NamedTuple):
     channel: str
     channel_id: int
     message: str
-    message_id: int
     recipient: str
     marketing: int  # 1 or 0
     key: str
@@ -59,7 +58,7 @@ class Claim(NamedTuple):
 # Claimed or transmitting, as the index outbox_open says it: only so does SQLite see that it serves.
 OPEN = "ready_at IS NULL AND settled_at IS NULL"
 CLAIMS = (
-    "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.message, o.recipient, o.marketing, o.key, "
+    "SELECT o.id, o.contact_id, o.enrollment_id, o.version_id, o.pc, ch.name, o.channel, m.name, o.recipient, o.marketing, o.key, "
     "o.counted_at, o.attempts, o.doubts, o.variant FROM outbox o JOIN names ch ON ch.id = o.channel JOIN names m ON m.id = o.message "
 )
 

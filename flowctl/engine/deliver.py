@@ -258,13 +258,15 @@ class Delivery:
                 claim = by_key.pop(letter.key)
                 if receipt.outcome == "sent":
                     sent.append((claim, receipt))
+                    last = receipt
                 else:
                     self._settle(claim, receipt, done)
+                    if not receipt.fenced:
+                        last = receipt
                 if costly:
                     self._costs.note(claim.id, claim.contact_id, letter, receipt)
-                if not receipt.fenced:
-                    last = receipt
-                self._closing.pop(letter.key, None)
+                if self._closing:
+                    self._closing.pop(letter.key, None)
             self._sent(sent, self._clock())
             done.sent += len(sent)
             self._fail_all(refused, by_key, done)
@@ -361,12 +363,16 @@ class Delivery:
 
         Returns the keys of those, and the number of their batch for the sending record.
         """
-        asking = {by_key[letter.key].id: letter for letter in letters if not self._closed(letter.key)}
-        for (number,) in self._connection.execute(_BARRED, (json.dumps(list(asking)),)).fetchall():
-            asking.pop(number, None)
+        open_ = [letter for letter in letters if not self._closed(letter.key)] if self._closing else letters
+        asking = {by_key[letter.key].id: letter for letter in open_}
+        numbers = json.dumps(list(asking))
+        if barred := self._connection.execute(_BARRED, (numbers,)).fetchall():
+            for (number,) in barred:
+                asking.pop(number, None)
+            numbers = json.dumps(list(asking))
         if not asking:
             return set(), 0
-        self._connection.execute(_MARK, (json.dumps(list(asking)),))
+        self._connection.execute(_MARK, (numbers,))
         granted = asking.values()
         transactional = [letter for letter in granted if not letter.marketing]
         if transactional:
@@ -389,7 +395,7 @@ class Delivery:
     def _build(self, claims: Iterable[Claim], refused: list[tuple[Claim, str]], *, many: bool) -> Iterator[Letter]:
         """Letters one by one, as the connections take them; what cannot be built is put aside with its reason."""
         for claim, letter in self._builder.letters(claims, many=many):
-            if self._closed(claim.key):
+            if self._closing and self._closed(claim.key):
                 continue  # released with what was not attempted
             if isinstance(letter, Refused):
                 refused.append((claim, letter.reason))
@@ -426,9 +432,9 @@ class Delivery:
         """The server accepted these."""
         if not sent:
             return
-        replies = json.dumps({claim.id: receipt.reply for claim, receipt in sent})
-        self._connection.execute(_SENT, (now, replies))
-        self._connection.execute(_SENT_EVENT, (now, json.dumps([claim.id for claim, _ in sent])))
+        replies = {claim.id: receipt.reply for claim, receipt in sent}
+        self._connection.execute(_SENT, (now, json.dumps(replies)))
+        self._connection.execute(_SENT_EVENT, (now, json.dumps(list(replies))))
         self._forget(claim for claim, _ in sent)
         enrollments: dict[int, list[int]] = {}
         for claim, _ in sent:
