@@ -106,9 +106,9 @@ def _map_cheaply(guarded: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(guarded)
     @pass_context
     def mapped(context: Context, value: Any, *args: Any, **options: Any) -> Any:
-        if type(value) is list and not args and len(options) == 1 and is_plain(attribute := options.get("attribute")):
+        if type(value) is list and not args and options.keys() == {"attribute"} and is_plain(options["attribute"]):
             budget.spend(1 + len(value))
-            return _attributes(context.environment, value, attribute)
+            return _attributes(context.environment, value, options["attribute"])
         return guarded(context, value, *args, **options)
 
     return mapped

@@ -14,6 +14,7 @@ from jinja2.compiler import CodeGenerator, optimizeconst
 from jinja2.idtracking import VAR_LOAD_ALIAS, VAR_LOAD_RESOLVE, VAR_LOAD_UNDEFINED
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
+from jinja2.utils import missing
 
 from flowctl.engine.budget import CHARS_PER_WORK, NUMBER_MAX, budget
 from flowctl.engine.filters import is_plain
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 # it is set, with nothing between, so that one of each serves a whole function.
 _HEADER = f"""\
 from flowctl.engine.filters import sum_of_attribute
-from flowctl.engine.sandbox import Record, escaped
+from flowctl.engine.sandbox import Record, escaped, long
 attribute_of, shown_html, shown_text = environment.getattr, environment.shown_html, environment.shown_text
 from jinja2.runtime import Undefined as cond_expr_undefined
 undefined, concat = environment.undefined, environment.concat
 SHORT = {CHARS_PER_WORK}
 """
 _IN_PLACE_MAX = 500  # values and attributes
+_DEPTH_MAX = 8  # attributes of attributes
 _NUMBERS = frozenset({"abs", "count", "float", "int", "length", "round", "sum", "wordcount"})
 
 
@@ -50,6 +52,11 @@ class Names(Context):
         self.vars = {}
         self.blocks = {block: [code] for block, code in blocks.items()} if blocks else {}
         self.account = budget.account
+
+    def resolve_or_missing(self, key: str) -> Any:
+        """A variable by name: what the template set, what it was handed, or what every template has."""
+        found = super().resolve_or_missing(key)
+        return self.environment.globals.get(key, missing) if found is missing else found
 
     @functools.cached_property
     def eval_ctx(self) -> EvalContext:  # type: ignore[override]  # jinja2 makes one each time
@@ -71,17 +78,32 @@ class Generator(CodeGenerator):
     """Python code that gathers its pieces in one list, in which every turn of a loop is charged, and `~` like every operator."""
 
     _begun = False
+    _all_there = True
     _left_in_place = _IN_PLACE_MAX
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._after: list[str] = []
+        self._depth = 0
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - jinja2's name
         """The whole, with the names that its code uses."""
         for line in _HEADER.splitlines():
             self.writeline(line)
+        asked = {(found.name, isinstance(found, nodes.Filter)) for found in node.find_all((nodes.Filter, nodes.Test))}
+        for name, is_filter in sorted(asked):
+            ours, theirs = (self.filters, "filters") if is_filter else (self.tests, "tests")
+            if name in getattr(self.environment, theirs):
+                ours[name] = self.temporary_identifier()
+                self.writeline(f"{ours[name]} = environment.{theirs}[{name!r}]")
+            else:
+                self._all_there = False
         super().visit_Template(node, frame)
+
+    def pull_dependencies(self, nodes: Iterable[nodes.Node]) -> None:
+        """Bind filters and tests: once for the whole template, unless one is unknown, which jinja2 has its words for."""
+        if not self._all_there:
+            super().pull_dependencies(nodes)
 
     def write_commons(self) -> None:
         """What the code of a template begins with, and then that of each of its blocks."""
@@ -101,7 +123,8 @@ class Generator(CodeGenerator):
         for target, (action, name) in frame.symbols.loads.items():
             if action == VAR_LOAD_RESOLVE:
                 # Outside of blocks whatever a template sets is a variable of its code: a name unknown there was handed in.
-                self.writeline(f"{target} = known({name!r}, missing)")
+                own = f"environment.globals[{name!r}]" if name in self.environment.globals else "missing"
+                self.writeline(f"{target} = known({name!r}, {own})")
             elif action == VAR_LOAD_ALIAS:
                 self.writeline(f"{target} = {name}")
             elif action == VAR_LOAD_UNDEFINED:
@@ -119,9 +142,9 @@ class Generator(CodeGenerator):
             self.writeline(f"yield {frame.buffer}")
 
     def _in_place(self) -> bool:
-        """A long template's code would take much memory to compile, so only its beginning is made quick."""
+        """A long template's code would take much memory to compile, and Python takes 200 brackets at most inside each other."""
         self._left_in_place -= 1
-        return self._left_in_place >= 0
+        return self._left_in_place >= 0 and self._depth < _DEPTH_MAX
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - jinja2's signature
         html = frame.eval_ctx.autoescape
@@ -130,11 +153,14 @@ class Generator(CodeGenerator):
         elif _is_number(node) or not self._in_place():
             before, after = "shown_html(" if html else "shown_text(", ")"
         elif html:
-            before = "(text if type(value := "
-            after = ") is str and len(text := escaped(value)) < SHORT else shown_html(value))"
+            before = "((text if len(text := escaped(value)) < SHORT else long(text)) if type(value := "
+            after = ") is str else shown_html(value))"
         else:
-            before, after = "(value if type(value := ", ") is str and len(value) < SHORT else shown_text(value))"
-        self.write(before)
+            before, after = (
+                "((value if len(value) < SHORT else long(value)) if type(value := ",
+                ") is str else shown_text(value))",
+            )
+        self.write(before)  # what stands first there is run second
         self._after.append(after)
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:  # noqa: ARG002 - the same
@@ -158,7 +184,9 @@ class Generator(CodeGenerator):
             self.write(f"{slow})")
         else:
             self.write("(value if type(mapping := ")
+            self._depth += 1
             self.visit(node.node, frame)
+            self._depth -= 1
             self.write(f") is dict and (value := mapping{found} attribute_of(mapping{slow})")
 
     @optimizeconst
@@ -246,8 +274,7 @@ def _summed(node: nodes.Filter) -> tuple[nodes.Expr, str] | None:
         or mapped.dyn_kwargs
     ):
         return None
-    options = {option.key: option.value for option in mapped.kwargs}
-    attribute = options.get("attribute")
-    if len(mapped.kwargs) != 1 or not isinstance(attribute, nodes.Const) or not is_plain(attribute.value):
+    if [option.key for option in mapped.kwargs] != ["attribute"]:
         return None
-    return mapped.node, attribute.value
+    attribute = mapped.kwargs[0].value
+    return (mapped.node, attribute.value) if isinstance(attribute, nodes.Const) and is_plain(attribute.value) else None

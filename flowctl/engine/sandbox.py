@@ -204,23 +204,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def shown_text(self, value: Any) -> str:
         """What `{{ value }}` shows in text."""
         kind = type(value)
-        text = value if kind is str else str(value) if kind is int else str(_printed(value))
-        if len(text) >= CHARS_PER_WORK:
-            budget.spend(len(text) // CHARS_PER_WORK)
-        return text
+        if kind is int or kind is float:
+            return shown_number(value)
+        text = value if kind is str else str(_printed(value))
+        return text if len(text) < CHARS_PER_WORK else long(text)
 
     def shown_html(self, value: Any) -> str:
         """What `{{ value }}` shows in HTML: escaped, but for what is HTML already."""
         kind = type(value)
-        if kind is str:
-            text = escaped(value)
-        elif kind is int or kind is float:
-            text = str(_printed(value))
-        else:
-            text = str(escape(_printed(value)))
-        if len(text) >= CHARS_PER_WORK:
-            budget.spend(len(text) // CHARS_PER_WORK)
-        return text
+        if kind is int or kind is float:
+            return shown_number(value)
+        text = escaped(value) if kind is str else str(escape(_printed(value)))
+        return text if len(text) < CHARS_PER_WORK else long(text)
 
     def concat_charged(self, parts: tuple[Any, ...]) -> str:
         """`a ~ b`, escaped where one part is HTML already."""
@@ -251,6 +246,18 @@ def _short_range(*numbers: int) -> range:
     if len(counted) > NUMBER_MAX:
         too_much(f"a range of {len(counted)} numbers")
     return counted
+
+
+def shown_number(value: float) -> str:
+    """What a number shows: 49, not 49.0."""
+    text = str(int(value)) if type(value) is float and value.is_integer() else str(value)
+    return text if len(text) < CHARS_PER_WORK else long(text)
+
+
+def long(text: str) -> str:
+    """A text that is paid for when it is shown."""
+    budget.spend(len(text) // CHARS_PER_WORK)
+    return text
 
 
 def _printed(value: Any) -> Any:
@@ -302,8 +309,7 @@ def render(template: Template, variables: dict[str, Any]) -> str:
         Runaway: it asks for too much.
         Exception: whatever else its expressions run into, such as comparing text with a number.
     """
-    environment = template.environment
-    context = Names(environment, {**environment.globals, **variables}, template.name, template.blocks)
+    context = Names(template.environment, variables, template.name, template.blocks)
     context.account.left = WORK_MAX
     (parts,) = template.root_render_func(context)
     text = "".join(parts)
