@@ -89,12 +89,15 @@ def _replace(text: Any, old: str, new: str, count: int | None = None) -> str:
 
 
 def _round_cheaply(guarded: Callable[..., Any]) -> Callable[..., Any]:
-    """`|round` of a number with a point, which weighs nothing."""
+    """`|round` of a number: only its precision counts far, and a number with a point weighs nothing."""
 
     @functools.wraps(guarded)
     def rounded(value: Any, precision: Any = 0, method: Any = "common") -> Any:
-        if type(value) is float and type(precision) is int and abs(precision) <= NUMBER_MAX and method == "common":
-            return round(value, precision)
+        if type(precision) is int and abs(precision) <= NUMBER_MAX and method == "common":
+            if type(value) is float:
+                return round(value, precision)
+            if type(value) is int:
+                return charged(round(value, precision))
         return guarded(value, precision, method)
 
     return rounded
