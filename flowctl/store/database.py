@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from flowctl import clock
@@ -218,7 +219,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = _version(connection, newest)
     # The mode outlives the connection, so it is set once, outside any transaction; a backup that became the store has lost it.
     if version != newest or connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
     if version == newest:
         return
     with transaction(connection):
@@ -229,6 +230,24 @@ def migrate(connection: sqlite3.Connection) -> None:
         if version == 0:
             _introduce(connection)
         connection.execute(f"PRAGMA user_version = {newest}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log from now on. SQLite does not wait by itself where another program is just making the same file."""
+    until_s = monotonic() + _busy_s()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= until_s:
+                raise
+            sleep(0.01)
+        else:
+            return
+
+
+def _busy_s() -> float:
+    return float(os.environ.get("FLOWCTL_BUSY_S", BUSY_S))
 
 
 def _version(connection: sqlite3.Connection, newest: int) -> int:
@@ -307,9 +326,10 @@ def _refuse_network(path: Path) -> None:
 
 
 def _connect(target: str) -> sqlite3.Connection:
-    busy_s = float(os.environ.get("FLOWCTL_BUSY_S", BUSY_S))
     with translated(Path(target)):
-        connection = sqlite3.connect(target, timeout=busy_s, isolation_level=None, cached_statements=CACHED_STATEMENTS)
+        connection = sqlite3.connect(
+            target, timeout=_busy_s(), isolation_level=None, cached_statements=CACHED_STATEMENTS
+        )
         # Text that is no UTF-8 is never imported, but another program may write it: it must stop nobody else.
         connection.text_factory = _TEXT
         try:
