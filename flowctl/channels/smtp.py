@@ -28,8 +28,7 @@ GREETED = 220
 QUIT_TIMEOUT_S = 2.0
 # RFC 5321 §4.5.3.2.6 grants the server ten minutes after the dot: giving up there makes a doubt that waiting would not.
 REPLY_TIMEOUT_FACTOR = 10
-# Where there is one, or LF and CR are not as many, a message is not yet as DATA wants it.
-_TO_QUOTE = re.compile(rb"\r(?!\n(?!\.))")
+_BARE = re.compile(rb"\r(?!\n)")  # where there is one, or LF and CR are not as many, some line does not end in CRLF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -484,7 +483,7 @@ def _wired(letter: Letter) -> _Mail:
         message = "payload is no e-mail"
         raise NotAnAddress(message)
     if letter.wired:
-        sender, recipient, body = letter.sender, letter.recipient, letter.payload + b".\r\n"
+        sender, recipient, body = letter.sender, letter.recipient, stuffed(letter.payload)
     else:
         sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), quoted(letter.payload)
     utf8 = not (sender.isascii() and recipient.isascii())
@@ -492,10 +491,14 @@ def _wired(letter: Letter) -> _Mail:
 
 
 def quoted(payload: bytes) -> bytes:
-    r"""A message as DATA wants it: lines end in CRLF, leading dots are doubled, then `.` (RFC 5321 §4.5.2)."""
-    if payload.count(b"\n") != payload.count(b"\r") or _TO_QUOTE.search(payload):
+    """A message as DATA wants it, whatever its line ends are."""
+    if payload.count(b"\n") != payload.count(b"\r") or _BARE.search(payload):
         payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        payload = payload.replace(b"\r\n.", b"\r\n..")
     if payload.startswith(b"."):
         payload = b"." + payload
-    return payload + (b".\r\n" if payload.endswith(b"\r\n") else b"\r\n.\r\n")
+    return stuffed(payload if payload.endswith(b"\r\n") else payload + b"\r\n")
+
+
+def stuffed(payload: bytes) -> bytes:
+    """A message whose lines end in CRLF as DATA wants it: leading dots doubled, then `.` (RFC 5321 §4.5.2)."""
+    return payload.replace(b"\r\n.", b"\r\n..") + b".\r\n"

@@ -188,7 +188,7 @@ class Composer:
             recipient=address,
             payload=payload,
             marketing=mail.marketing,
-            wired=not attached and mime.is_undotted(text_body) and mime.is_undotted(html_body),
+            wired=True,
         )
 
     def _mail(

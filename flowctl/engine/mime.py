@@ -213,11 +213,6 @@ def _lines_ended(data: bytes) -> bytes:
     return data.removesuffix(b"\n").replace(b"\n", b"\r\n") + b"\r\n"
 
 
-def is_undotted(made: bytes) -> bool:
-    """Whether no line of what `body` made begins with a dot, which SMTP would double (RFC 5321 §4.5.2)."""
-    return b"\n." not in made and not made.startswith(b".")
-
-
 def quoted_lines(template: str) -> dict[str, bytes]:
     """The lines of a template that are the same in every letter, by themselves, as a body in quoted-printable has them."""
     lines = {line for line in template.splitlines() if "{" not in line} | {""}
