@@ -18,7 +18,7 @@ from flowctl.store.database import fetched
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.claims import Claim
@@ -83,8 +83,7 @@ class Builder:
         while batch := list(islice(waiting, BATCH_ROWS)):
             some = list(self._batch(batch))
             read([case for _, case in some if isinstance(case, dict)])
-            for claim, case in some:
-                yield claim, self._built(claim, case) if isinstance(case, dict) else case
+            yield from self._built(some)
 
     def _by_processes(self, claims: Iterable[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
         """What needs no process (kept letters, refusals) or must not leave this one (attachments) is built here, at the end."""
@@ -93,19 +92,17 @@ class Builder:
         def jobs() -> Iterator[Job]:
             for claim, case in self._cases(claims):
                 if isinstance(case, dict) and self.is_plain(claim):
-                    yield claim, claim.message, dict(case)
+                    yield claim, claim.message, case
                 else:
                     here.append((claim, case))
 
-        yield from renderers.letters(jobs(), self._here)
+        yield from renderers.letters(jobs(), self._here, at_once=self._own().at_once)
         read([case for _, case in here if isinstance(case, dict)])
-        for claim, case in here:
-            yield claim, self._built(claim, case) if isinstance(case, dict) else case
+        yield from self._built(here)
 
-    def _here(self, job: Job) -> Letter | Refused:
-        claim, _, case = job
-        read([case])  # type: ignore[list-item]  # the dict that `_cases` made
-        return self._built(claim, case)  # type: ignore[arg-type]
+    def _here(self, jobs: list[Job]) -> list[Letter | Refused]:
+        read([case for _, _, case in jobs])
+        return self._own().build_all([(self._said["messages"][message], case) for _, message, case in jobs])
 
     def _processes(self) -> Renderers | None:
         if self._renderers is not None:
@@ -131,12 +128,24 @@ class Builder:
             signers = None
         return signers
 
-    def _built(self, claim: Claim, case: Case) -> Letter | Refused:
+    def _built(self, some: Sequence[tuple[Claim, Case | Letter | Refused]]) -> Iterator[tuple[Claim, Letter | Refused]]:
+        """Claims whose cases are read, with their letters, built some at once."""
+        letters, messages = self._own(), self._said["messages"]
+        for start in range(0, len(some), letters.at_once):
+            now = some[start : start + letters.at_once]
+            made = iter(
+                letters.build_all([(messages[claim.message], case) for claim, case in now if isinstance(case, dict)])
+            )
+            for claim, case in now:
+                yield claim, next(made) if isinstance(case, dict) else case
+
+    def _own(self) -> Letters:
+        """Those that this process builds itself."""
         if self._letters is None:
             public_url = self._said["public_url"]
             links = Links(secret=self._secret, public_url=public_url) if public_url else None
             self._letters = Letters(links, files=kept(self._connection), signers=self._signers())
-        return self._letters.build(self._said["messages"][claim.message], **case)
+        return self._letters
 
     def _cases(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Case | Letter | Refused]]:
         """What each letter is made from, yet to be `read`; those kept from an attempt that may have left are the letters themselves."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
 
 _MAILS_MAX = 1_000  # contacts may say anything to be their language
@@ -47,12 +46,9 @@ class _CannotBuild(Exception):
 class Composer:
     """Keeps the skeletons and compiled templates it has made. One a process or thread."""
 
-    def __init__(
-        self, links: Links | None, *, files: Callable[[str], bytes | None] = no_files, signers: Signers | None = None
-    ) -> None:
+    def __init__(self, links: Links | None, *, files: Callable[[str], bytes | None] = no_files) -> None:
         self._links = links  # None: the project has no public_url
         self._files = files
-        self._signers = signers
         self._mails: dict[tuple[Any, ...], _Mail] = {}
         self._links_used: dict[int, tuple[Mapping[str, Any], frozenset[str]]] = {}
 
@@ -177,9 +173,6 @@ class Composer:
         attached = parts(mail.attach, variables["data"], self._files) if mail.attach else []
         skeleton = mail.skeleton((text_encoding, html_encoding), mixed=bool(attached))
         payload = skeleton.filled(headers.encode(), text_body, html_body, attached)
-        signer = self._signers.of(written["sender"]["address"]) if self._signers else None
-        if signer is not None:
-            payload = signer.signed(payload, at=now)
         return Letter(
             key=key,
             message_id=message_id,

@@ -257,7 +257,7 @@ def _letter(store_uuid: str, said: dict[str, Any], notice: _Notice, now: int, si
     message_id = f"<{key}@{sender.rpartition('@')[2].lower()}>"
     headers = [("To", recipient), ("Subject", subject), ("Date", mime.date_value(now)), ("Message-ID", message_id)]
     payload = shape.filled(mime.header_lines(headers), text_body, html_body)
-    signer = signers.of(sender_address) if signers else None
+    signer = signers.of(sender) if signers else None
     if signer is not None:
         payload = signer.signed(payload, at=now)
     return Letter(

@@ -22,7 +22,6 @@ MEMORY_BYTES_MAX = 1 << 30
 LETTER_CPU_S = 5.0  # of one letter, or of all of a frame: the work budget ends any template in half a second; this is for what the budget cannot see
 HEAD = struct.Struct("!I")
 NOTHING: Any = object()
-TOO_MUCH_MEMORY = "it takes more memory than a message may"
 
 
 def main() -> None:
@@ -45,7 +44,9 @@ def main() -> None:
         read([case for _, case in jobs])
         # For all of them: where one takes it all, each is asked for again alone.
         signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
-        sink.write(frame([_built(letters, messages[name], case) for name, case in jobs]))
+        made = letters.build_all([(messages[name], case) for name, case in jobs])
+        # As plain tuples, which are pickled in half the time of named ones.
+        sink.write(frame([one if isinstance(one, Refused) else tuple(one) for one in made]))
         sink.flush()
         signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -58,14 +59,6 @@ def _letters(said: dict[str, Any]) -> Letters:
         signers = Signers(said["keys"])
     links = Links(secret=said["secret"], public_url=said["public_url"]) if said["public_url"] else None
     return Letters(links, signers=signers)
-
-
-def _built(letters: Letters, message: dict[str, Any], case: Any) -> tuple[Any, ...] | Refused:
-    try:
-        made = letters.build(message, **case)
-    except MemoryError:
-        return Refused(reason=TOO_MUCH_MEMORY)
-    return made if isinstance(made, Refused) else tuple(made)  # pickled in half the time of a named one
 
 
 def _heard(source: IO[bytes]) -> Any:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flowctl.engine.claims import Claim
+    from flowctl.engine.letters import Case
 
-Job = tuple["Claim", str, dict[str, Any]]
+Job = tuple["Claim", str, "Case"]
 """A claim, the name of its message, what its letter is made from."""
 
 BATCH = 25  # letters a frame
@@ -49,12 +50,12 @@ class Renderers:
             process.end()
 
     def letters(
-        self, jobs: Iterator[Job], here: Callable[[Job], Letter | Refused]
+        self, jobs: Iterator[Job], here: Callable[[list[Job]], list[Letter | Refused]], *, at_once: int = 1
     ) -> Iterator[tuple[Claim, Letter | Refused]]:
         """Each claim with its letter; what is asked for next is built while the caller is busy with the last.
 
-        Who would wait for a process builds a letter `here` instead, ahead of those under way: so all processors are busy whatever
-        letters cost. Only of a message whose letters a process has survived.
+        Who would wait for a process builds some `here` instead, `at_once` and ahead of those under way: so all processors are busy
+        whatever letters cost. Only of messages whose letters a process has survived.
         """
         under_way: deque[tuple[_Process, list[Job]]] = deque()
         turns = cycle(self._processes)
@@ -69,11 +70,12 @@ class Renderers:
                     return
                 process, batch = under_way[0]
                 while not process.has_some():
-                    waiting.extendleft(_drawn(waiting, jobs, 1))
-                    if not waiting or waiting[0][1] not in self._survived:
+                    mine = _drawn(waiting, jobs, at_once)
+                    if not mine or not self._survived.issuperset(name for _, name, _ in mine):
+                        waiting.extendleft(reversed(mine))
                         break
-                    job = waiting.popleft()
-                    yield job[0], here(job)
+                    for (claim, _, _), letter in zip(mine, here(mine), strict=True):
+                        yield claim, letter
                 made = process.take()
                 under_way.popleft()
                 if made is None:

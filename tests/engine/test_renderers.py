@@ -80,19 +80,19 @@ def jobs(numbers, name="m"):
     return ((number, name, case(number)) for number in numbers)
 
 
-def here(job):
-    return Letters(LINKS).build(snapshot(), **job[2])
+def here(jobs):
+    return [Letters(LINKS).build(snapshot(), **case) for _, _, case in jobs]
 
 
-def never_here(job):
-    raise AssertionError(job)
+def never_here(jobs):
+    raise AssertionError(jobs)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_letters_are_those_of_this_process(make, count):
     numbers = range(BATCH * AHEAD * 2 + 3)
     made = list(make(count).letters(jobs(numbers), here))
-    assert sorted(made) == [(number, here((number, "m", case(number)))) for number in numbers]
+    assert sorted(made) == [(number, *here([(number, "m", case(number))])) for number in numbers]
 
 
 def test_who_would_wait_for_a_process_makes_letters_meanwhile(make):
@@ -114,9 +114,9 @@ def test_what_no_process_has_survived_is_not_made_here(make):
     process = make()
     made_here = []
 
-    def noted(job):
-        made_here.append(job[1])
-        return here(job)
+    def noted(jobs):
+        made_here.extend(name for _, name, _ in jobs)
+        return here(jobs)
 
     many = BATCH * AHEAD
     letters = process.letters(chain(jobs(range(many)), jobs(range(many, many * 2), "n")), noted)
@@ -166,7 +166,7 @@ def test_processor_time_has_a_limit():
     """The timer ends a process in the middle of C code, where no Python handler would run."""
     program = (
         "from flowctl.engine import renderer\nrenderer.LETTER_CPU_S = 0.2\n"
-        "class Slow:\n    def build(self, message, **case):\n        return sum(range(10**12))\n"
+        "class Slow:\n    def build_all(self, cases):\n        return [sum(range(10**12))]\n"
         "renderer._letters = lambda said: Slow()\nrenderer.main()\n"
     )
     work = frame({"messages": {"m": {}}}) + frame([("m", {"trigger": None, "data": None})])
