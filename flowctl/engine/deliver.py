@@ -42,7 +42,6 @@ PROVIDER_MS = (
 )  # when a message is tried again whose provider may refuse, or may have meant only its recipient
 PASSES_MAX = 20  # a pass that reroutes to another channel makes work for the next one
 
-# One statement for all of a round: each row costs half of what a statement of its own does.
 # Those of a round that may not leave, nearly always none: taken over, cancelled, forgotten, or suppressed since they were claimed.
 _BARRED = (
     "SELECT j.value FROM json_each(?) j LEFT JOIN outbox o ON o.id = j.value "
@@ -50,6 +49,7 @@ _BARRED = (
     "LEFT JOIN suppressions s INDEXED BY suppressions_contact ON s.contact_id = o.contact_id AND (o.marketing = 1 OR s.reason != 'unsubscribed') "
     f"AND +s.channel = (SELECT n.name FROM names n WHERE n.id = o.channel) WHERE o.state IS NOT {CLAIMED} OR s.channel IS NOT NULL"
 )
+# One statement for all of a round: each row costs half of what a statement of its own does.
 _MARK = f"UPDATE outbox SET state = {TRANSMITTING} WHERE id IN (SELECT value FROM json_each(?)) AND state = {CLAIMED}"
 _SENT = (
     f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = j.value, reason = NULL FROM json_each(?) j "

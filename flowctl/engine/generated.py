@@ -251,28 +251,18 @@ def _precision(node: nodes.Filter) -> int | None:
     """The 2 of `|round(2)`, where nothing else stands there."""
     if node.name != "round" or node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) > 1:
         return None
-    precision = (
-        node.args[0].value if node.args and isinstance(node.args[0], nodes.Const) else 0 if not node.args else None
-    )
+    if not node.args:
+        return 0
+    precision = node.args[0].value if isinstance(node.args[0], nodes.Const) else None
     return precision if type(precision) is int and abs(precision) <= NUMBER_MAX else None
 
 
 def _summed(node: nodes.Filter) -> tuple[nodes.Expr, str] | None:
     """The entries and the attribute of `entries|map(attribute='price')|sum`."""
     mapped = node.node
-    if not (
-        node.name == "sum" and isinstance(mapped, nodes.Filter) and mapped.name == "map" and mapped.node is not None
-    ):
+    if node.name != "sum" or not isinstance(mapped, nodes.Filter) or mapped.name != "map" or mapped.node is None:
         return None
-    if (
-        node.args
-        or node.kwargs
-        or node.dyn_args
-        or node.dyn_kwargs
-        or mapped.args
-        or mapped.dyn_args
-        or mapped.dyn_kwargs
-    ):
+    if any((node.args, node.kwargs, mapped.args)) or any(one.dyn_args or one.dyn_kwargs for one in (node, mapped)):
         return None
     if [option.key for option in mapped.kwargs] != ["attribute"]:
         return None
