@@ -6,10 +6,8 @@ that a contact's data, which only ever enters through the tags, is never Markdow
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from flowctl.engine.sandbox import sandbox
@@ -43,15 +41,6 @@ _RAW_ELEMENT = re.compile(
     r"(<(?:style|script|xmp|iframe|noembed|noframes|plaintext)\b.*?(?:</(?:style|script|xmp|iframe|noembed|noframes)|\Z))",
     re.DOTALL | re.IGNORECASE,
 )
-
-# What mrml, the engine of mjml-python 1.4, renders; it passes any other tag through, and readers see nothing of it.
-_MJML_TAGS = frozenset({
-    "mjml", "mj-head", "mj-body", "mj-attributes", "mj-all", "mj-class", "mj-breakpoint", "mj-font", "mj-preview",
-    "mj-style", "mj-title", "mj-accordion", "mj-accordion-element", "mj-accordion-text", "mj-accordion-title",
-    "mj-button", "mj-carousel", "mj-carousel-image", "mj-column", "mj-divider", "mj-group", "mj-hero", "mj-image",
-    "mj-navbar", "mj-navbar-link", "mj-raw", "mj-section", "mj-social", "mj-social-element", "mj-spacer",
-    "mj-table", "mj-text", "mj-wrapper",
-})  # fmt: skip
 
 _PAGE = """<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8">
@@ -118,8 +107,10 @@ def to_html(source: str, kind: Kind, language: str, *, page: bool = True) -> str
     """
     if kind == "html":
         return source
+    from flowctl.engine.mjml import mjml  # noqa: PLC0415 - only what is compiled needs it, and no process that renders
+
     tags = _Tags(source)
-    converted = _markdown(tags, language if page else None) if kind == "markdown" else _mjml(tags.text, language)
+    converted = _markdown(tags, language if page else None) if kind == "markdown" else mjml(tags.text, language)
     return tags.back(_literal(converted))
 
 
@@ -210,49 +201,6 @@ def _is_balanced(names: list[str]) -> bool:
         elif not opened or name != f"end{opened.pop()}":
             return False
     return not opened
-
-
-def _mjml(source: str, language: str) -> str:
-    _check_mjml(source)
-    try:
-        from mjml import mjml2html  # noqa: PLC0415 - an optional extra
-    except ImportError:
-        message = "MJML needs mjml-python: pip install 'flowctl[mjml]'"
-        raise NotConvertible(message) from None
-    try:
-        html: str = mjml2html(source)
-    except ValueError as error:
-        message = f"MJML cannot be read: {error} (every tag that is opened must be closed)"
-        raise NotConvertible(message) from None
-    return html.replace('lang="und"', f'lang="{language}"')
-
-
-class _MjmlTags(HTMLParser):
-    """The MJML tags of a document, with their lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, int]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - HTMLParser's
-        if tag.startswith("mj"):
-            self.found.append((tag, self.getpos()[0]))
-
-
-def _check_mjml(source: str) -> None:
-    parser = _MjmlTags()
-    parser.feed(source)
-    for tag, line in parser.found:
-        if tag == "mj-include":
-            message = f"line {line}: mj-include is not supported; a message is one file"
-            raise NotConvertible(message)
-        if tag not in _MJML_TAGS:
-            near = difflib.get_close_matches(tag, _MJML_TAGS, n=1)
-            message = f"line {line}: unknown MJML tag <{tag}>" + (f"; did you mean <{near[0]}>?" if near else "")
-            raise NotConvertible(message)
-    if not any(tag == "mjml" for tag, _ in parser.found):
-        message = "no <mjml> in it"
-        raise NotConvertible(message)
 
 
 def _in_rows(html: str) -> bool:

@@ -51,6 +51,11 @@ class Builder:
         self._letters: Letters | None = None
         self._renderers: Renderers | None = None
 
+    def begin(self) -> None:
+        """Start the processes that render, where letters are for servers: those of a test or a simulation are built where they are read."""
+        if hasattr(self._channels, "signers") and (renderers := self._processes()) is not None:
+            renderers.start()
+
     def close(self) -> None:
         """End the processes that rendered, where there were any."""
         if self._renderers is not None:

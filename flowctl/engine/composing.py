@@ -19,10 +19,10 @@ from flowctl.engine import mime
 from flowctl.engine.attachments import BadAttachment, parts
 from flowctl.engine.bodies import has_plain_styles, in_references, squeezed, text_of
 from flowctl.engine.called import Events, code
+from flowctl.engine.languages import pick
 from flowctl.engine.letters import Refused, no_files
 from flowctl.engine.links import Claim
 from flowctl.engine.sandbox import MissingName, Record, compiled, reason_of, render
-from flowctl.engine.templates import pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

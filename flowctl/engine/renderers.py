@@ -44,6 +44,11 @@ class Renderers:
         self._processes = [_Process(said) for _ in range(count)]
         self._survived: set[str] = set()  # names of messages
 
+    def start(self) -> None:
+        """Start them ahead of their first letters."""
+        for process in self._processes:
+            process.start()
+
     def close(self) -> None:
         """End them; may be called again."""
         for process in self._processes:
@@ -107,10 +112,14 @@ class _Process:
 
     def give(self, batch: list[Job]) -> None:
         """Hand over a batch; a process that is dead shows it when its letters are taken."""
-        if self._child is None:
-            self._start()
+        self.start()
         self._unsent += frame([(name, case) for _, name, case in batch])
         self._write()
+
+    def start(self) -> None:
+        """Start it, where it is not."""
+        if self._child is None:
+            self._start()
 
     def has_some(self) -> bool:
         """Whether a batch has come, or nothing more will: `take` need not wait."""

@@ -34,6 +34,7 @@ from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
 
 from flowctl.engine.attachments import of_file
 from flowctl.engine.bodies import NotConvertible, to_html, to_text
+from flowctl.engine.languages import ANY_LANGUAGE, pick
 from flowctl.engine.sandbox import sandbox
 from flowctl.failure import ProblemsFound
 from flowctl.language.attached import LETTER_BYTES_MAX
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 Snapshot = dict[str, Any]
 ByLanguage = dict[str, str]
-ANY_LANGUAGE = "*"
 NAMES = frozenset(
     {
         "contact",
@@ -413,16 +413,6 @@ def _arguments(call: nodes.Call, name: str) -> tuple[str, int] | tuple[()] | Non
     if not fits or type(number) is not int or not 1 <= number <= EVENTS_MAX:
         return ()
     return values[0], number
-
-
-def pick(texts: Mapping[str, Any], language: str | None, languages: Sequence[str]) -> str | None:
-    """The key of `texts` for a contact's language: it, its primary tag, the project's in order, any; None if empty."""
-    wanted = (language or "").replace("_", "-").lower()
-    by_tag = {key.lower(): key for key in texts}
-    for tag in (wanted, wanted.partition("-")[0], *(known.lower() for known in languages), ANY_LANGUAGE):
-        if tag in by_tag:
-            return by_tag[tag]
-    return next(iter(texts), None)
 
 
 def _pick(texts: Mapping[str, str], language: str, languages: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from flowctl.engine.templates import pick, prepare
+from flowctl.engine.languages import pick
+from flowctl.engine.templates import prepare
 from flowctl.failure import ProblemsFound
 from flowctl.language.message import Message
 from flowctl.language.settings import Sender
