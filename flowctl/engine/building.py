@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctl.engine.attachments import kept
 from flowctl.engine.claims import unpacked
-from flowctl.engine.contact import ContactReader
+from flowctl.engine.contact import Fields, columns_of
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 from flowctl.engine.processes import processes_wanted
@@ -45,9 +45,9 @@ class Builder:
         self._said = runtime.said
         self._channels = channels
         self._secret = store.secret
-        self._reader = ContactReader(store.connection, runtime.said["fields"])
+        self._fields = Fields(runtime.said["fields"])
         self._plain = frozenset(name for name, said in runtime.said["messages"].items() if not said.get("attaches"))
-        self._made_from = _MADE_FROM.format(columns=self._reader.columns)
+        self._made_from = _MADE_FROM.format(columns=columns_of(store.connection, runtime.said["fields"]))
         self._letters: Letters | None = None
         self._renderers: Renderers | None = None
 
@@ -87,7 +87,7 @@ class Builder:
         waiting = iter(claims)
         while batch := list(islice(waiting, BATCH_ROWS)):
             some = list(self._batch(batch))
-            read([case for _, case in some if isinstance(case, dict)])
+            read([case for _, case in some if isinstance(case, dict)], self._fields)
             yield from self._built(some)
 
     def _by_processes(self, claims: Iterable[Claim], renderers: Renderers) -> Iterator[tuple[Claim, Letter | Refused]]:
@@ -102,11 +102,11 @@ class Builder:
                     here.append((claim, case))
 
         yield from renderers.letters(jobs(), self._here, at_once=self._own().at_once)
-        read([case for _, case in here if isinstance(case, dict)])
+        read([case for _, case in here if isinstance(case, dict)], self._fields)
         yield from self._built(here)
 
     def _here(self, jobs: list[Job]) -> list[Letter | Refused]:
-        read([case for _, _, case in jobs])
+        read([case for _, _, case in jobs], self._fields)
         return self._own().build_all([(self._said["messages"][message], case) for _, message, case in jobs])
 
     def _processes(self) -> Renderers | None:
@@ -119,6 +119,7 @@ class Builder:
 
             said = {
                 "messages": self._said["messages"],
+                "fields": self._said["fields"],
                 "secret": self._secret,
                 "public_url": self._said["public_url"],
                 "keys": signers.keys if signers else {},
@@ -174,7 +175,7 @@ class Builder:
                     "recipient": claim.recipient,
                     "key": claim.key,
                     "now": claim.counted_at,
-                    "contact": self._reader.values(row),
+                    "contact": row[:-3],
                     "zone": row[-3] or home,
                     "trigger": row[-2],
                     "data": row[-1],

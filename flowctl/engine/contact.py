@@ -6,8 +6,6 @@ import json
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from flowctl.store.fields import quoted
-
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping
@@ -31,18 +29,25 @@ def typed_values(said: Mapping[str, Any], types: Mapping[str, str]) -> dict[str,
     return {name: _known(said.get(name), type_) for name, type_ in types.items()}
 
 
-class ContactReader:
-    """Reads many contacts for templates: the columns to select of `contacts c`, and a row of them as the fields' values."""
+def columns_of(connection: sqlite3.Connection, types: Mapping[str, str]) -> str:
+    """What to select of `contacts c` for a row that `Fields` reads."""
+    from flowctl.store.fields import quoted  # noqa: PLC0415 - a process that renders has no store, and starts sooner
 
-    def __init__(self, connection: sqlite3.Connection, types: Mapping[str, str]) -> None:
-        held = {row[1] for row in connection.execute("PRAGMA table_info(contacts)")}
+    held = {row[1] for row in connection.execute("PRAGMA table_info(contacts)")}
+    return ", ".join(f"c.{quoted(name)}" if name in held else "NULL" for name in types)
+
+
+class Fields:
+    """Reads many contacts for templates."""
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        """`types` of all declared fields by their names."""
         self._names = tuple(types)
         self._conversions = [(name, _CONVERSIONS[type_]) for name, type_ in types.items() if type_ in _CONVERSIONS]
-        self.columns = ", ".join(f"c.{quoted(name)}" if name in held else "NULL" for name in types)
 
     def values(self, row: tuple[Any, ...]) -> dict[str, Any]:
-        """The values by field name, of a row that begins with `columns`; as `typed_values`."""
-        said = dict(zip(self._names, row, strict=False))
+        """The values by field name, of a row of `columns_of`; as `typed_values`."""
+        said = dict(zip(self._names, row, strict=True))
         for name, convert in self._conversions:
             if (value := said[name]) is not None:
                 said[name] = _converted(convert, value)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flowctl.channels.channel import Letter
     from flowctl.engine.composing import Composer
+    from flowctl.engine.contact import Fields
     from flowctl.engine.dkim import Signers
     from flowctl.engine.links import Links
 
@@ -45,7 +46,9 @@ class Case(Called):
     recipient: str
     key: str  # idempotency key: the Message-ID and the links derive from it
     now: int  # of the first attempt, UTC milliseconds
-    contact: Mapping[str, Any]  # `id` and every declared field, None where unknown
+    contact: (
+        Any  # a mapping of every declared field, None where unknown, and `id`; as a row where it is yet to be `read`
+    )
     zone: NotRequired[str]  # the contact's, for `{{ now }}`; UTC unless said
     trigger: NotRequired[Any]  # a mapping, or None; as JSON where it is yet to be `read`
     data: NotRequired[Any]  # the same
@@ -53,11 +56,15 @@ class Case(Called):
     variant: NotRequired[str | None]
 
 
-def read(cases: Sequence[Case]) -> None:
-    """Take `trigger` and `data`, which are JSON as the store holds it or None, for what they say, and `inputs` from `data`."""
+def read(cases: Sequence[Case], fields: Fields) -> None:
+    """Take rows of contacts for the contacts, `trigger` and `data`, which are JSON as the store holds it or None, for what they say.
+
+    And `inputs` from `data`.
+    """
     for case, trigger, data in zip(
         cases, _parsed([case["trigger"] for case in cases]), _parsed([case["data"] for case in cases]), strict=True
     ):
+        case["contact"] = fields.values(case["contact"])
         case["trigger"], case["data"] = trigger, data
         case["inputs"] = data.get("input") if data else None
 

@@ -15,6 +15,7 @@ import struct
 import sys
 from typing import IO, Any
 
+from flowctl.engine.contact import Fields
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 
@@ -39,9 +40,9 @@ def main() -> None:
     said = _heard(source)
     if said is None:
         return
-    letters, messages = _letters(said), said["messages"]
+    letters, messages, fields = _letters(said), said["messages"], Fields(said["fields"])
     while (jobs := _heard(source)) is not None:
-        read([case for _, case in jobs])
+        read([case for _, case in jobs], fields)
         # For all of them: where one takes it all, each is asked for again alone.
         signal.setitimer(signal.ITIMER_PROF, LETTER_CPU_S)
         made = letters.build_all([(messages[name], case) for name, case in jobs])

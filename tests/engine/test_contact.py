@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from flowctl.engine.contact import ContactReader, contact_values
+from flowctl.engine.contact import Fields, columns_of, contact_values
 from tests.engine.world import SETTINGS, World, at, workflow
 
 FIELDS = SETTINGS.replace("    visits: integer\n", "    visits: integer\n    vip: boolean\n    seen: datetime\n")
@@ -28,8 +28,8 @@ def test_reading_many_gives_what_reading_one_gives():
         "id": "integer", "key": "text", "first_name": "text", "engagement": "number", "visits": "integer", "vip": "boolean", "seen": "datetime",
         "interests": "tags", "due_date": "date", "created_at": "datetime", "declared since": "text",
     }  # fmt: skip
-    reader = ContactReader(world.connection, types)
-    many = [reader.values(row) for row in world.connection.execute(f"SELECT {reader.columns}, 'more' FROM contacts c")]
+    columns = columns_of(world.connection, types)
+    many = [Fields(types).values(row) for row in world.connection.execute(f"SELECT {columns} FROM contacts c")]
     alone = [contact_values(world.connection, said["id"], types)[0] for said in many]
     assert many == alone
     by_id = {said["id"]: said for said in many}

@@ -13,7 +13,8 @@ import pytest
 
 from flowctl.channels.channel import Letter
 from flowctl.engine import renderers
-from flowctl.engine.letters import Letters, Refused
+from flowctl.engine.contact import Fields
+from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
 from flowctl.engine.processes import MANY, processes_wanted
 from flowctl.engine.renderer import frame
@@ -23,6 +24,7 @@ from flowctl.language.message import Message
 from flowctl.language.settings import Sender
 from tests.engine.world import MINUTE, T0, World
 
+FIELDS = {"id": "number", "first_name": "text"}
 LINKS = Links(secret="a" * 64, public_url="https://x.example")
 
 
@@ -32,7 +34,7 @@ def snapshot(text="Bonjour {{ contact.first_name }}"):
 
 
 def case(number, **contact):
-    who = {"id": number, "first_name": f"N{number}", **contact}
+    who = tuple({"id": number, "first_name": f"N{number}", **contact}.values())
     return {
         "channel": "email",
         "recipient": f"p{number}@example.com",
@@ -67,7 +69,13 @@ def make():
 
     def start(count=1, text="Bonjour {{ contact.first_name }}"):
         messages = {"m": snapshot(text), "n": snapshot(text)}
-        said = {"messages": messages, "secret": "a" * 64, "public_url": "https://x.example", "keys": {}}
+        said = {
+            "messages": messages,
+            "fields": FIELDS,
+            "secret": "a" * 64,
+            "public_url": "https://x.example",
+            "keys": {},
+        }
         made.append(Renderers(said, count))
         return made[-1]
 
@@ -81,6 +89,7 @@ def jobs(numbers, name="m"):
 
 
 def here(jobs):
+    read([case for _, _, case in jobs], Fields(FIELDS))
     return [Letters(LINKS).build(snapshot(), **case) for _, _, case in jobs]
 
 
@@ -169,7 +178,7 @@ def test_processor_time_has_a_limit():
         "class Slow:\n    def build_all(self, cases):\n        return [sum(range(10**12))]\n"
         "renderer._letters = lambda said: Slow()\nrenderer.main()\n"
     )
-    work = frame({"messages": {"m": {}}}) + frame([("m", {"trigger": None, "data": None})])
+    work = frame({"messages": {"m": {}}, "fields": {}}) + frame([("m", {"contact": (), "trigger": None, "data": None})])
     done = subprocess.run([sys.executable, "-c", program], input=work, timeout=30, check=False)
     assert done.returncode == -signal.SIGPROF
 
@@ -188,7 +197,7 @@ def test_who_stops_in_the_middle_leaves_no_process(make):
 ORPHAN = """\
 import os, signal
 from flowctl.engine.renderers import Renderers
-one = Renderers({"messages": {}, "secret": "s", "public_url": None, "keys": {}}, 1)
+one = Renderers({"messages": {}, "fields": {}, "secret": "s", "public_url": None, "keys": {}}, 1)
 print(one._processes[0]._start().pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
