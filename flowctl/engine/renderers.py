@@ -30,7 +30,9 @@ Job = tuple["Claim", str, "Case"]
 """A claim, the name of its message, what its letter is made from."""
 
 BATCH = 25  # letters a frame
-AHEAD = 8  # frames a process has before it: enough to work on while this one commits and speaks to servers
+# Frames a process has before it: enough to work on while this one claims, commits and speaks to servers. Fewer where it signs, which takes
+# five times as long: whoever has none left to build would wait for them at the end.
+AHEAD, AHEAD_SIGNING = 8, 3
 PATIENCE_S = 120.0  # for a frame; its letters are bounded one by one, so this is for a process that hangs
 _PIPE_BYTES = 1 << 20
 # What Python itself needs; nothing that could be a secret.
@@ -42,6 +44,7 @@ class Renderers:
 
     def __init__(self, said: dict[str, Any], count: int) -> None:
         self._processes = [_Process(said) for _ in range(count)]
+        self._ahead = AHEAD_SIGNING if said["keys"] else AHEAD
         self._survived: set[str] = set()  # names of messages
 
     def start(self) -> None:
@@ -67,7 +70,7 @@ class Renderers:
         waiting: deque[Job] = deque()  # read from `jobs`, and given to nobody yet
         try:
             while True:
-                while len(under_way) < len(self._processes) * AHEAD and (batch := _drawn(waiting, jobs, BATCH)):
+                while len(under_way) < len(self._processes) * self._ahead and (batch := _drawn(waiting, jobs, BATCH)):
                     process = next(turns)
                     process.give(batch)
                     under_way.append((process, batch))
