@@ -52,8 +52,8 @@ class Builder:
         self._renderers: Renderers | None = None
 
     def begin(self) -> None:
-        """Start the processes that render, where letters are for servers: those of a test or a simulation are built where they are read."""
-        if hasattr(self._channels, "signers") and (renderers := self._processes()) is not None:
+        """Start the processes that render, where channels are a release's: what a test or a simulation sends is built here."""
+        if hasattr(type(self._channels), "signers") and (renderers := self._processes()) is not None:
             renderers.start()
 
     def close(self) -> None:
@@ -138,11 +138,10 @@ class Builder:
         """Claims whose cases are read, with their letters, built some at once."""
         letters, messages = self._own(), self._said["messages"]
         for start in range(0, len(some), letters.at_once):
-            now = some[start : start + letters.at_once]
-            made = iter(
-                letters.build_all([(messages[claim.message], case) for claim, case in now if isinstance(case, dict)])
-            )
-            for claim, case in now:
+            group = some[start : start + letters.at_once]
+            cases = [(messages[claim.message], case) for claim, case in group if isinstance(case, dict)]
+            made = iter(letters.build_all(cases))
+            for claim, case in group:
                 yield claim, next(made) if isinstance(case, dict) else case
 
     def _own(self) -> Letters:

@@ -104,12 +104,12 @@ class Delivery:
         (count,) = self._connection.execute(ready, (self._clock(),)).fetchone()
         if count == 0:
             return done
-        if count > MANY and (self.left is None or self.left > MANY):
-            self._builder.begin()  # what takes a process its first sixth of a second is judged and connected meanwhile
         if not self._unasked:
             done.backlog = backlog(self._connection, self._clock())
         self._remember_refusals()
         try:
+            if count > MANY and done.backlog is None and (self.left is None or self.left > MANY):
+                self._builder.begin()  # they take a tenth of a second, in which the gate judges and claims
             with small_cache(self._connection):
                 for _ in range(PASSES_MAX):
                     if not self._pass(done):

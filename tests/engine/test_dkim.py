@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flowctl.engine.adapters import Channels
 from flowctl.engine.dkim import Signer, Signers, relaxed_body
+from flowctl.engine.processes import MANY
 from flowctl.engine.runtime import load as load_runtime
 from flowctl.engine.tick import tick
 from flowctl.failure import Failure
@@ -161,11 +162,13 @@ def test_what_is_sent_again_in_doubt_is_the_same_to_the_byte_signature_included(
     assert verified(first)
 
 
-def test_a_missing_key_stops_the_channel_and_no_contact(tmp_path, monkeypatch):
+@pytest.mark.parametrize("people", [1, MANY + 1])
+def test_a_missing_key_stops_the_channel_and_no_contact(tmp_path, monkeypatch, people):
     monkeypatch.delenv("DKIM_KEY", raising=False)
     world = World(FLOW.replace("MESSAGE", "hello"), settings=SIGNED.replace("HOST", "localhost").replace("PORT", "9"))
-    world.contact("ana")
-    world.event("ana", "signup", T0 + MINUTE)
+    for number in range(people):
+        world.contact(f"ana{number}")
+        world.event(f"ana{number}", "signup", T0 + MINUTE)
     report = tick(world.store, now=T0 + MINUTE, base=tmp_path)
     assert report.refusals["email"].startswith("the variable DKIM_KEY is not set")
     assert (report.failed, report.sent) == (0, 0)
