@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import smtplib
 import socket
 import ssl
@@ -16,7 +15,7 @@ from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
 from flowctl.channels.dialogue import Connect, Dialogue, Leave, Pause, Talk, Wish
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
-from flowctl.channels.smtp_wire import Lost, TlsWire, Wire
+from flowctl.channels.smtp_wire import Lost, TlsWire, Wire, quoted, stuffed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,7 +27,6 @@ GREETED = 220
 QUIT_TIMEOUT_S = 2.0
 # RFC 5321 §4.5.3.2.6 grants the server ten minutes after the dot: giving up there makes a doubt that waiting would not.
 REPLY_TIMEOUT_FACTOR = 10
-_BARE = re.compile(rb"\r(?!\n)")  # where there is one, or LF and CR are not as many, some line does not end in CRLF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -488,17 +486,3 @@ def _wired(letter: Letter) -> _Mail:
         sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), quoted(letter.payload)
     utf8 = not (sender.isascii() and recipient.isascii())
     return _Mail(sender, recipient, body, len(letter.payload), utf8)
-
-
-def quoted(payload: bytes) -> bytes:
-    """A message as DATA wants it, whatever its line ends are."""
-    if payload.count(b"\n") != payload.count(b"\r") or _BARE.search(payload):
-        payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    if payload.startswith(b"."):
-        payload = b"." + payload
-    return stuffed(payload if payload.endswith(b"\r\n") else payload + b"\r\n")
-
-
-def stuffed(payload: bytes) -> bytes:
-    """A message whose lines end in CRLF as DATA wants it: leading dots doubled, then `.` (RFC 5321 §4.5.2)."""
-    return payload.replace(b"\r\n.", b"\r\n..") + b".\r\n"

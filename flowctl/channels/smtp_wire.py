@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
@@ -12,6 +13,7 @@ REPLY_LINE_BYTES_MAX = 2_048  # RFC 5321 §4.5.3.1.5 says 512; servers are wordi
 REPLY_LINES_MAX = 100
 _READ_BYTES = 16_384
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_BARE = re.compile(rb"\r(?!\n)")  # where there is one, or LF and CR are not as many, some line does not end in CRLF
 _CODE_FROM, _CODE_TO = b"200", b"599"
 
 
@@ -153,3 +155,17 @@ def _of_one_line(line: bytes) -> tuple[int, bytes] | None:
 
 def _is_reply(line: bytes) -> bool:
     return line[:3].isdigit() and _CODE_FROM <= line[:3] <= _CODE_TO and line[3:4] in (b" ", b"-", b"\r", b"\n")
+
+
+def quoted(payload: bytes) -> bytes:
+    """A message as DATA wants it, whatever its line ends are."""
+    if payload.count(b"\n") != payload.count(b"\r") or _BARE.search(payload):
+        payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if payload.startswith(b"."):
+        payload = b"." + payload
+    return stuffed(payload if payload.endswith(b"\r\n") else payload + b"\r\n")
+
+
+def stuffed(payload: bytes) -> bytes:
+    """A message whose lines end in CRLF as DATA wants it: leading dots doubled, then `.` (RFC 5321 §4.5.2)."""
+    return payload.replace(b"\r\n.", b"\r\n..") + b".\r\n"

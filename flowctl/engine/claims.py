@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, TRANSMITTING
+from flowctl.engine.runtime import CLAIMED, IN_DOUBT, KIND, READY, SENT, TRANSMITTING
 from flowctl.store import inbox
 from flowctl.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from flowctl.channels.channel import Letter
+    from flowctl.channels.channel import Letter, Receipt
 
 RESEND_MS = (
     5 * 60_000
@@ -24,9 +24,29 @@ ATTEMPTS_MAX = 8  # with the backoff of delivering the last one is two and a hal
 KEY_KEPT_MS = 24 * 3_600_000
 WAKE = "UPDATE enrollments SET due_at = ? WHERE id = ? AND ended_at IS NULL AND until_at IS NOT NULL AND pc = ?"
 # The + keeps the planner from reading all that are in flight, by an index that holds only those.
-WAKE_MANY = (
+_WAKE_MANY = (
     "UPDATE enrollments SET due_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND +ended_at IS NULL "
     "AND until_at IS NOT NULL AND pc = ?"
+)
+
+# Those of a round that may not leave, nearly always none: taken over, cancelled, forgotten, or suppressed since they were claimed.
+BARRED = (
+    "SELECT j.value FROM json_each(?) j LEFT JOIN outbox o ON o.id = j.value "
+    # By the contact: the planner would read all that are suppressed on the channel.
+    "LEFT JOIN suppressions s INDEXED BY suppressions_contact ON s.contact_id = o.contact_id AND (o.marketing = 1 OR s.reason != 'unsubscribed') "
+    f"AND +s.channel = (SELECT n.name FROM names n WHERE n.id = o.channel) WHERE o.state IS NOT {CLAIMED} OR s.channel IS NOT NULL"
+)
+# One statement for all of a round: each row costs half of what a statement of its own does.
+MARK_MANY = (
+    f"UPDATE outbox SET state = {TRANSMITTING} WHERE id IN (SELECT value FROM json_each(?)) AND state = {CLAIMED}"
+)
+_SENT = (
+    f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = j.value, reason = NULL FROM json_each(?) j "
+    f"WHERE outbox.id = CAST(j.key AS INTEGER) AND outbox.state = {TRANSMITTING}"
+)
+_SENT_EVENTS = (
+    "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel) "
+    "SELECT o.contact_id, o.message, 0, ?, o.id, o.enrollment_id, o.channel FROM json_each(?) j CROSS JOIN outbox o ON o.id = j.value"
 )
 
 _ENDED = "the process ended while it was transmitting"
@@ -151,6 +171,18 @@ def doubt(connection: sqlite3.Connection, claim: Claim, why: str, now: int) -> N
     note(connection, claim, "in_doubt", why, now)
     if not again:
         wake(connection, claim, now)
+
+
+def accepted(connection: sqlite3.Connection, sent: Sequence[tuple[Claim, Receipt]], now: int) -> None:
+    """Their servers accepted these; their contacts may go on."""
+    replies = {claim.id: receipt.reply for claim, receipt in sent}
+    connection.execute(_SENT, (now, json.dumps(replies)))
+    connection.execute(_SENT_EVENTS, (now, json.dumps(list(replies))))
+    enrollments: dict[int, list[int]] = {}
+    for claim, _ in sent:
+        enrollments.setdefault(claim.pc, []).append(claim.enrollment_id)
+    for pc, numbers in enrollments.items():
+        connection.execute(_WAKE_MANY, (now, json.dumps(numbers), pc))
 
 
 def note(connection: sqlite3.Connection, claim: Claim, kind: str, reason: str, now: int) -> None:

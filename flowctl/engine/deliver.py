@@ -12,14 +12,26 @@ from flowctl.engine import restored
 from flowctl.engine.backlog import backlog
 from flowctl.engine.building import Builder
 from flowctl.engine.chunks import Chunks
-from flowctl.engine.claims import ATTEMPTS_MAX, CLAIMS, WAKE_MANY, Claim, doubt, from_row, note, packed, wake
+from flowctl.engine.claims import (
+    ATTEMPTS_MAX,
+    BARRED,
+    CLAIMS,
+    MARK_MANY,
+    Claim,
+    accepted,
+    doubt,
+    from_row,
+    note,
+    packed,
+    wake,
+)
 from flowctl.engine.costs import Costs
 from flowctl.engine.delivered import Delivered
 from flowctl.engine.finish import settled
 from flowctl.engine.gate import Gate, Gated
 from flowctl.engine.letters import Refused
 from flowctl.engine.processes import MANY
-from flowctl.engine.runtime import CLAIMED, READY, REFUSED, SENT, TRANSMITTING
+from flowctl.engine.runtime import CLAIMED, READY, REFUSED
 from flowctl.failure import Failure
 from flowctl.store import breakers
 from flowctl.store.database import fetched, small_cache, transaction
@@ -41,24 +53,6 @@ PROVIDER_MS = (
     5 * 60_000
 )  # when a message is tried again whose provider may refuse, or may have meant only its recipient
 PASSES_MAX = 20  # a pass that reroutes to another channel makes work for the next one
-
-# Those of a round that may not leave, nearly always none: taken over, cancelled, forgotten, or suppressed since they were claimed.
-_BARRED = (
-    "SELECT j.value FROM json_each(?) j LEFT JOIN outbox o ON o.id = j.value "
-    # By the contact: the planner would read all that are suppressed on the channel.
-    "LEFT JOIN suppressions s INDEXED BY suppressions_contact ON s.contact_id = o.contact_id AND (o.marketing = 1 OR s.reason != 'unsubscribed') "
-    f"AND +s.channel = (SELECT n.name FROM names n WHERE n.id = o.channel) WHERE o.state IS NOT {CLAIMED} OR s.channel IS NOT NULL"
-)
-# One statement for all of a round: each row costs half of what a statement of its own does.
-_MARK = f"UPDATE outbox SET state = {TRANSMITTING} WHERE id IN (SELECT value FROM json_each(?)) AND state = {CLAIMED}"
-_SENT = (
-    f"UPDATE outbox SET state = {SENT}, settled_at = ?, reply = j.value, reason = NULL FROM json_each(?) j "
-    f"WHERE outbox.id = CAST(j.key AS INTEGER) AND outbox.state = {TRANSMITTING}"
-)
-_SENT_EVENT = (
-    "INSERT INTO message_events (contact_id, message, status, at, outbox_id, enrollment_id, channel) "
-    "SELECT o.contact_id, o.message, 0, ?, o.id, o.enrollment_id, o.channel FROM json_each(?) j CROSS JOIN outbox o ON o.id = j.value"
-)
 
 
 class Delivery:
@@ -371,13 +365,13 @@ class Delivery:
         open_ = [letter for letter in letters if not self._closed(letter.key)] if self._closing else letters
         asking = {by_key[letter.key].id: letter for letter in open_}
         numbers = json.dumps(list(asking))
-        if barred := self._connection.execute(_BARRED, (numbers,)).fetchall():
+        if barred := self._connection.execute(BARRED, (numbers,)).fetchall():
             for (number,) in barred:
                 asking.pop(number, None)
             numbers = json.dumps(list(asking))
         if not asking:
             return set(), 0
-        self._connection.execute(_MARK, (numbers,))
+        self._connection.execute(MARK_MANY, (numbers,))
         granted = asking.values()
         transactional = [letter for letter in granted if not letter.marketing]
         if transactional:
@@ -437,15 +431,8 @@ class Delivery:
         """The server accepted these."""
         if not sent:
             return
-        replies = {claim.id: receipt.reply for claim, receipt in sent}
-        self._connection.execute(_SENT, (now, json.dumps(replies)))
-        self._connection.execute(_SENT_EVENT, (now, json.dumps(list(replies))))
+        accepted(self._connection, sent, now)
         self._forget(claim for claim, _ in sent)
-        enrollments: dict[int, list[int]] = {}
-        for claim, _ in sent:
-            enrollments.setdefault(claim.pc, []).append(claim.enrollment_id)
-        for pc, numbers in enrollments.items():
-            self._connection.execute(WAKE_MANY, (now, json.dumps(numbers), pc))
 
     def _fail(self, claim: Claim, reason: str, now: int, done: Delivered) -> None:
         """Refused for good; where an earlier attempt may have left, that is all that is known."""

@@ -12,7 +12,8 @@ import pytest
 from flowctl.channels.pace import Pace
 from flowctl.channels.pool import sender
 from flowctl.channels.registry import make_channel
-from flowctl.channels.smtp import SmtpChannel, SmtpSettings, quoted
+from flowctl.channels.smtp import SmtpChannel, SmtpSettings
+from flowctl.channels.smtp_wire import quoted
 from tests.conformance.letters import a_letter
 from tests.servers.running import HERE
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctl.channels.smtp import quoted, stuffed
+from flowctl.channels.smtp_wire import quoted, stuffed
 from flowctl.engine import mime
 from flowctl.engine.attachments import Attached, BadAttachment, fetched, file_name, part
 from flowctl.engine.letters import Letters, Refused

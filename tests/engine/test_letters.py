@@ -7,7 +7,7 @@ import pytest
 
 from flowctl.channels.address import wire_address
 from flowctl.channels.channel import Letter
-from flowctl.channels.smtp import quoted, stuffed
+from flowctl.channels.smtp_wire import quoted, stuffed
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Claim, Links
 from flowctl.engine.templates import prepare
