@@ -22,7 +22,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,9 +41,8 @@ DOUBTS_IN_A_ROW_MAX = 5
 _CERTAIN_PHASES = ("open", "connect", "tls", "login", "mail")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """A letter and what became of it."""
+class Attempt(NamedTuple):
+    """A letter and what became of it; a tuple, as there is one for every message."""
 
     letter: Letter
     receipt: Receipt
@@ -312,7 +311,7 @@ class Breaker:
 
     def _acquitted(self) -> list[Attempt]:
         """The provider takes letters from this sender, so these refusals concern their letters alone."""
-        return [replace(one, receipt=_of_letter(one.receipt)) for one in self._convicted()]
+        return [one._replace(receipt=_of_letter(one.receipt)) for one in self._convicted()]
 
     def _convicted(self) -> list[Attempt]:
         suspects, self._suspects = self._suspects, []

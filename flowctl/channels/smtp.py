@@ -15,7 +15,7 @@ from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
 from flowctl.channels.dialogue import Connect, Dialogue, Leave, Pause, Talk, Wish
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
-from flowctl.channels.smtp_wire import Lost, TlsWire, Wire, quoted, stuffed
+from flowctl.channels.smtp_wire import END, Lost, TlsWire, Wire, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -343,7 +343,7 @@ class SmtpConnection:
             self.hang_up()
             return Receipt(outcome="in_doubt", reply=self._said(error), phase="body")
         if OK_FROM <= reply.code <= OK_TO:
-            return Receipt(outcome="sent", reply=str(reply), phase="body")
+            return _accepted(reply)
         if reply.code < TEMPORARY_FROM:
             self.hang_up()
             return Receipt(outcome="in_doubt", reply=f"unexpected {reply}", phase="body")
@@ -468,6 +468,12 @@ def _reply(code: int, text: bytes, password: str | None) -> Reply:
     return Reply(code, one_line(text.decode("utf-8", "replace"), password))
 
 
+@lru_cache(maxsize=256)
+def _accepted(reply: Reply) -> Receipt:
+    """Where a server numbers its letters, no two are the same, and one costs what it did."""
+    return Receipt(outcome="sent", reply=str(reply), phase="body")
+
+
 _sender = lru_cache(maxsize=64)(wire_address)  # few send to many
 
 
@@ -481,7 +487,7 @@ def _wired(letter: Letter) -> _Mail:
         message = "payload is no e-mail"
         raise NotAnAddress(message)
     if letter.wired:
-        sender, recipient, body = letter.sender, letter.recipient, stuffed(letter.payload)
+        sender, recipient, body = letter.sender, letter.recipient, letter.payload + END
     else:
         sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), quoted(letter.payload)
     utf8 = not (sender.isascii() and recipient.isascii())

@@ -14,6 +14,7 @@ REPLY_LINES_MAX = 100
 _READ_BYTES = 16_384
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _BARE = re.compile(rb"\r(?!\n)")  # where there is one, or LF and CR are not as many, some line does not end in CRLF
+END = b".\r\n"  # what ends the text of a message, behind its last line
 _CODE_FROM, _CODE_TO = b"200", b"599"
 
 
@@ -163,9 +164,5 @@ def quoted(payload: bytes) -> bytes:
         payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     if payload.startswith(b"."):
         payload = b"." + payload
-    return stuffed(payload if payload.endswith(b"\r\n") else payload + b"\r\n")
-
-
-def stuffed(payload: bytes) -> bytes:
-    """A message whose lines end in CRLF as DATA wants it: leading dots doubled, then `.` (RFC 5321 §4.5.2)."""
-    return payload.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    # RFC 5321 §4.5.2: leading dots doubled.
+    return (payload if payload.endswith(b"\r\n") else payload + b"\r\n").replace(b"\r\n.", b"\r\n..") + END

@@ -10,6 +10,9 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
+from jinja2 import nodes
+
+from flowctl.engine.references import BASE64_GROWTH
 from flowctl.engine.sandbox import sandbox
 
 if TYPE_CHECKING:
@@ -26,6 +29,15 @@ _ALONE_IN_LINE = re.compile(r"^[ \t]*((?:zqjinjab\d{4}qz[ \t]*)+)\n", re.MULTILI
 _PARAGRAPH = re.compile(r"<p>((?:\s*zqjinjab\d{4}qz\s*)+)</p>")
 # A loop around a whole list, as Markdown makes of it, is meant as a list of the loop's items.
 _LIST = re.compile(r"(zqjinjab\d{4}qz)\s*<(ul|ol)>\n((?:(?!</?[uo]l>).)*)</\2>\s*(zqjinjab\d{4}qz)", re.DOTALL)
+# What makes values of a template's text. Those of a recursive loop are some, too.
+_VALUES: tuple[type[nodes.Node], ...] = (
+    nodes.AssignBlock,
+    nodes.FilterBlock,
+    nodes.Macro,
+    nodes.CallBlock,
+    nodes.Block,
+)
+_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _NAME = re.compile(r"\{%[-+]?\s*(\w+)")
 _ENDS = {
     "variable_begin": "variable_end",
@@ -144,11 +156,20 @@ def in_references(html: str) -> str:
     return tags.back("".join(parts))
 
 
-def has_plain_styles(html: str) -> bool:
-    """Whether nothing beyond ASCII can get into a <style> or <script> of what the template makes."""
+def may_refer(html: str) -> bool:
+    """Whether what is beyond ASCII may stand as references (`&#233;`) in a template and in the values it prints.
+
+    Not where something of it could get into a <style> or <script>; nor where the template makes values of its own text, which
+    filters would then take for the characters of the references; nor where base64 is shorter (RFC 2045 §6.8).
+    """
     if "safe" in html or "autoescape" in html:  # a value may bring its own
         return False
-    return all(element.isascii() and not _OPENING.search(element) for element in _RAW_ELEMENT.findall(html))
+    if not all(element.isascii() and not _OPENING.search(element) for element in _RAW_ELEMENT.findall(html)):
+        return False
+    tree = sandbox(html=True).parse(html)
+    if any(True for _ in tree.find_all(_VALUES)) or any(loop.recursive for loop in tree.find_all(nodes.For)):
+        return False
+    return len(in_references(html)) <= len(html.encode()) * BASE64_GROWTH
 
 
 def text_of(html: str) -> str:
@@ -161,9 +182,17 @@ def text_of(html: str) -> str:
     return squeezed("\n".join(line.rstrip() for line in text.splitlines()))
 
 
-def squeezed(text: str) -> str:
-    """Text with at most one blank line in a row, nothing in it; none in front, one line end behind."""
-    if "\n " in text or "\n\t" in text:  # looking costs less than the pattern does
+def leaves_blanks(template: str) -> bool:
+    """Whether a line of a text template may come out as blanks alone."""
+    return any(line.isspace() for line in _TAG.sub("", template).split("\n"))
+
+
+def squeezed(text: str, *, blanks: bool = True) -> str:
+    """Text with at most one blank line in a row, nothing in it; none in front, one line end behind.
+
+    Without `blanks` it is known to have no line of blanks.
+    """
+    if blanks and (" \n" in text or "\t\n" in text):  # looking costs less than the pattern does
         text = _BLANKS.sub("\n", text)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")

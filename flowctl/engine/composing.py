@@ -17,7 +17,7 @@ from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import Letter
 from flowctl.engine import mime
 from flowctl.engine.attachments import BadAttachment, parts
-from flowctl.engine.bodies import has_plain_styles, in_references, squeezed, text_of
+from flowctl.engine.bodies import in_references, leaves_blanks, may_refer, squeezed, text_of
 from flowctl.engine.called import Events, code
 from flowctl.engine.languages import pick
 from flowctl.engine.letters import Refused, no_files
@@ -158,7 +158,7 @@ class Composer:
         address = wire_address(recipient)
         mail = self._mail(message, written, variables["contact"].get("language"), variant)
         html = _run(mail.html, variables)
-        text = text_of(html) if mail.text is None else squeezed(_run(mail.text, variables))
+        text = text_of(html) if mail.text is None else squeezed(_run(mail.text, variables), blanks=mail.leaves_blanks)
         if mail.inlines_css:
             html = _css_inlined(html)
         message_id = f"<{key}@{mail.domain}>"
@@ -181,7 +181,7 @@ class Composer:
             recipient=address,
             payload=payload,
             marketing=mail.marketing,
-            wired=True,
+            wired=mime.is_undotted(payload),
         )
 
     def _mail(
@@ -214,10 +214,11 @@ class _Mail:
         self.sender = wire_address(written["sender"]["address"])
         self.domain = self.sender.rpartition("@")[2].lower()
         self.subject = _template(subject, html=False)
-        self.refers = has_plain_styles(body["html"])
+        self.refers = _may_refer(body["html"])
         html = in_references(body["html"]) if self.refers else body["html"]
-        self.html = _template(html, html=True)
+        self.html = _template(html, html=True, references=self.refers)
         self.text = None if body["text"] is None else _template(body["text"], html=False)
+        self.leaves_blanks = leaves_blanks(body["text"] or "")
         self.lines = mime.quoted_lines(f"{html}\n{body['text'] or ''}")
         self.inlines_css: bool = body["inline_css"]
         self.attach: list[dict[str, Any]] = written.get("attach") or []
@@ -298,9 +299,16 @@ def _rendered(source: str, variables: dict[str, Any], *, html: bool) -> str:
     return _run(_template(source, html=html), variables)
 
 
-def _template(source: str, *, html: bool) -> Template:
+def _may_refer(html: str) -> bool:
     try:
-        return compiled(source, html=html)
+        return may_refer(html)
+    except Exception as error:
+        raise _CannotBuild(reason_of(error)) from error
+
+
+def _template(source: str, *, html: bool, references: bool = False) -> Template:
+    try:
+        return compiled(source, html=html, references=references)
     except Exception as error:
         raise _CannotBuild(reason_of(error)) from error
 

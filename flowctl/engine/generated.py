@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 # it is set, with nothing between, so that one of each serves a whole function.
 _HEADER = f"""\
 from flowctl.engine.filters import sum_of_attribute
-from flowctl.engine.sandbox import Record, escaped, long
+from flowctl.engine.sandbox import Record, long
 attribute_of, shown_html, shown_text = environment.getattr, environment.shown_html, environment.shown_text
+escaped = environment.escaped
 from jinja2.runtime import Undefined as cond_expr_undefined
 undefined, concat = environment.undefined, environment.concat
 SHORT = {CHARS_PER_WORK}

@@ -20,6 +20,8 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Literal
 
+from flowctl.engine.references import BASE64_GROWTH, UNSHOWN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -31,10 +33,7 @@ _POLICY = SMTP.clone(max_line_length=LINE_BYTES_MAX)
 _TEXT_MARK, _HTML_MARK = "flowctl-text-goes-here", "flowctl-html-goes-here"
 ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
-_BASE64_GROWTH = 4 / 3 * 78 / 76  # four characters for three bytes, and a line end for every 76
 _NO_LINES: Mapping[str, bytes] = {}
-# Half surrogate pairs, and controls whose numbers HTML takes for those of Windows-1252 (§13.2.5.80 of its standard).
-_UNSHOWN = re.compile(rb"&#(?:1[2-5]\d|5[5-7]\d{3});")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
 
@@ -150,6 +149,11 @@ def encoded_value(value: str) -> str:
     return "\r\n ".join(_encoded_words(value))
 
 
+def is_undotted(mail: bytes) -> bool:
+    """Whether no line of a mail with headers begins with a dot, so that SMTP need not double any (RFC 5321 §4.5.2)."""
+    return b"\r\n." not in mail
+
+
 def date_value(at: int) -> str:
     """A Date header of UTC milliseconds."""
     return _date(at // 1000)
@@ -176,9 +180,9 @@ def body(text: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Enco
     lines = text.removesuffix("\n").split("\n")
     # No cache: what differs in every letter would only push out what does not.
     quoted = b"".join([known.get(line) or b2a_qp(f"{line}\r\n".encode()) for line in lines])
-    if len(quoted) > len(text) * _BASE64_GROWTH:  # else the shorter one, for a character is one byte at least
+    if len(quoted) > len(text) * BASE64_GROWTH:  # else the shorter one, for a character is one byte at least
         data = "\r\n".join([*lines, ""]).encode()
-        if len(quoted) > len(data) * _BASE64_GROWTH:
+        if len(quoted) > len(data) * BASE64_GROWTH:
             return base64.encodebytes(data).replace(b"\n", b"\r\n"), "base64"
     return quoted, "quoted-printable"
 
@@ -186,16 +190,17 @@ def body(text: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Enco
 def html_body(html: str, known: Mapping[str, bytes] = _NO_LINES) -> tuple[bytes, Encoding]:
     """The same for HTML: what is beyond ASCII as character references (`&#233;`), where that is no longer than base64.
 
-    For HTML whose <style> and <script>, where there are any, are ASCII: references mean nothing there (`bodies.has_plain_styles`).
+    For HTML whose <style> and <script>, where there are any, are ASCII: references mean nothing there (`bodies.may_refer`).
 
     Raises:
         UnicodeEncodeError: it holds half a surrogate pair.
     """
     if "\r" in html:
         html = html.replace("\r\n", "\n").replace("\r", "\n")
-    data = html.encode("ascii", "xmlcharrefreplace")
-    if len(data) <= len(html) * _BASE64_GROWTH and not _UNSHOWN.search(data) and _is_plain(data):
-        return _lines_ended(data), "7bit"
+    if not html.isascii() and not UNSHOWN.search(html):
+        data = html.encode("ascii", "xmlcharrefreplace")
+        if len(data) <= len(html) * BASE64_GROWTH and _is_plain(data):
+            return _lines_ended(data), "7bit"
     return body(html, known)
 
 

@@ -34,6 +34,7 @@ from flowctl.engine.budget import (
 )
 from flowctl.engine.filters import LIGHT, filters
 from flowctl.engine.generated import Generator, Names, beating
+from flowctl.engine.references import in_references
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -125,9 +126,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     context_class = Names
     intercepted_binops = frozenset({"+", "*", "**", "%", "-", "/", "//"})
 
-    def __init__(self, *, html: bool) -> None:
+    def __init__(self, *, html: bool, references: bool = False) -> None:
+        """`references`: HTML in which values stand as ASCII, with references (`&#233;`) for the rest."""
         super().__init__(undefined=Missing, autoescape=html, finalize=_printed, auto_reload=False, cache_size=0)
         self.filters = filters()
+        self._references = references
+        self.escaped = _escaped_in_references if references else escaped
         self.globals = {"range": _short_range, "namespace": self.globals["namespace"]}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -214,7 +218,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         kind = type(value)
         if kind is int or kind is float:
             return shown_number(value)
-        text = escaped(value) if kind is str else str(escape(_printed(value)))
+        if kind is str:
+            text = self.escaped(value)
+        else:
+            text = str(escape(_printed(value)))
+            text = in_references(text) if self._references else text
         return text if len(text) < CHARS_PER_WORK else long(text)
 
     def concat_charged(self, parts: tuple[Any, ...]) -> str:
@@ -232,6 +240,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 LIGHT.update({Names, Sandbox})
+
+
+def _escaped_in_references(text: str) -> str:
+    return in_references(escaped(text))
 
 
 def _check_repeated(values: Sequence[Any], times: int) -> None:
@@ -286,19 +298,19 @@ def _printed(value: Any) -> Any:
 
 
 @functools.cache
-def sandbox(*, html: bool) -> Sandbox:
+def sandbox(*, html: bool, references: bool = False) -> Sandbox:
     """The environment for HTML (values are escaped), or for text (they are not)."""
-    return Sandbox(html=html)
+    return Sandbox(html=html, references=references)
 
 
 @functools.lru_cache(maxsize=4_096)
-def compiled(source: str, *, html: bool) -> Template:
+def compiled(source: str, *, html: bool, references: bool = False) -> Template:
     """A template ready to run.
 
     Raises:
         jinja2.TemplateSyntaxError: it is none.
     """
-    return sandbox(html=html).from_string(source)
+    return sandbox(html=html, references=references).from_string(source)
 
 
 def render(template: Template, variables: dict[str, Any]) -> str:

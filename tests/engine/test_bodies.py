@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from flowctl.engine.bodies import NotConvertible, has_plain_styles, in_references, text_of, to_html, to_text
+from flowctl.engine.bodies import NotConvertible, in_references, leaves_blanks, may_refer, text_of, to_html, to_text
 from flowctl.engine.sandbox import Record, compiled, render
 
 MARKDOWN = """# Bonjour {{ contact.first_name|default("*cher* client") }}
@@ -162,10 +162,10 @@ def test_a_template_in_references_keeps_its_tags_and_styles():
 
 
 @pytest.mark.parametrize(
-    ("html", "plain"),
+    ("html", "may"),
     [
-        ("<p>é</p>", True),
-        ("<style>a { color: red }</style><p>é</p>", True),
+        ("<p>Vous êtes attendue chez nous</p>", True),
+        ("<style>a { color: red }</style><p>Été</p>", True),
         ("<STYLE type='text/css'>a::after { content: 'é' }</STYLE>", False),
         ("<style>a { color: {{ contact.color }} }</style>", False),
         ("<style>{% if contact.dark %}a { color: red }{% endif %}</style>", False),
@@ -173,7 +173,27 @@ def test_a_template_in_references_keeps_its_tags_and_styles():
         ("<style>a { content: 'é' }", False),
         ("{{ contact.html|safe }}", False),
         ("{% autoescape false %}{{ contact.html }}{% endautoescape %}", False),
+        ("{% set said %}Très cher{% endset %}{{ said|truncate(6) }}", False),
+        ("{% filter upper %}é{% endfilter %}", False),
+        ("{% macro said() %}é{% endmacro %}{{ said()|length }}", False),
+        ("{% for one in data.tree recursive %}é{{ loop(one.inside)|length }}{% endfor %}", False),
+        ("{% set said = 'é' %}{% for one in data.list %}é{{ said|upper }}{% endfor %}", True),
+        ("<p>Здравствуйте</p>", False),
     ],
 )
-def test_styles_are_plain_where_nothing_beyond_ascii_can_get_into_them(html, plain):
-    assert has_plain_styles(html) is plain
+def test_references_stand_only_where_they_mean_what_they_stand_for_and_are_no_longer_than_base64(html, may):
+    assert may_refer(html) is may
+
+
+@pytest.mark.parametrize(
+    ("template", "may"),
+    [
+        ("a\n\n  * {{ b }}\nc \n", False),
+        ("a\n  \nb", True),
+        ("a\n  {% if b %}c{% endif %}\nd", False),
+        ("a\n  {% if b %}{{ c }}{% endif %}\nd", True),
+        ("a\n\t{# said\nhere #}\nd", True),
+    ],
+)
+def test_a_template_that_leaves_lines_of_blanks_is_known(template, may):
+    assert leaves_blanks(template) is may
