@@ -50,8 +50,8 @@ class Letter(NamedTuple):
     recipient: str
     payload: bytes | dict[str, Any]  # RFC 5322 bytes with CRLF for e-mail; a mapping elsewhere
     marketing: bool = True
-    # e-mail: its addresses are known to be as they go over the wire, its lines to end in CRLF, the last one too, and none to begin with a dot
-    wired: bool = False
+    wired: bool = False  # e-mail: its addresses are known to be as they go over the wire, its lines to end in CRLF, the last one too
+    undotted: bool = False  # e-mail: no line is known to begin with a dot
 
     def __repr__(self) -> str:
         """Without the payload: it is somebody's."""

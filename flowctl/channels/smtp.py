@@ -15,7 +15,7 @@ from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
 from flowctl.channels.dialogue import Connect, Dialogue, Leave, Pause, Talk, Wish
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
-from flowctl.channels.smtp_wire import END, Lost, TlsWire, Wire, quoted
+from flowctl.channels.smtp_wire import END, Lost, TlsWire, Wire, lined, stuffed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -487,8 +487,9 @@ def _wired(letter: Letter) -> _Mail:
         message = "payload is no e-mail"
         raise NotAnAddress(message)
     if letter.wired:
-        sender, recipient, body = letter.sender, letter.recipient, letter.payload + END
+        sender, recipient = letter.sender, letter.recipient
+        body = letter.payload + END if letter.undotted else stuffed(letter.payload)
     else:
-        sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), quoted(letter.payload)
+        sender, recipient, body = _sender(letter.sender), wire_address(letter.recipient), stuffed(lined(letter.payload))
     utf8 = not (sender.isascii() and recipient.isascii())
     return _Mail(sender, recipient, body, len(letter.payload), utf8)

@@ -158,11 +158,14 @@ def _is_reply(line: bytes) -> bool:
     return line[:3].isdigit() and _CODE_FROM <= line[:3] <= _CODE_TO and line[3:4] in (b" ", b"-", b"\r", b"\n")
 
 
-def quoted(payload: bytes) -> bytes:
-    """A message as DATA wants it, whatever its line ends are."""
+def lined(payload: bytes) -> bytes:
+    """A message whose lines end in CRLF, the last one too, whatever they ended in."""
     if payload.count(b"\n") != payload.count(b"\r") or _BARE.search(payload):
         payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    if payload.startswith(b"."):
-        payload = b"." + payload
-    # RFC 5321 §4.5.2: leading dots doubled.
-    return (payload if payload.endswith(b"\r\n") else payload + b"\r\n").replace(b"\r\n.", b"\r\n..") + END
+    return payload if payload.endswith(b"\r\n") else payload + b"\r\n"
+
+
+def stuffed(payload: bytes) -> bytes:
+    """A message whose lines end in CRLF as DATA wants it: leading dots doubled, then `.` (RFC 5321 §4.5.2)."""
+    first = b"." if payload.startswith(b".") else b""
+    return first + payload.replace(b"\r\n.", b"\r\n..") + END

@@ -181,7 +181,8 @@ class Composer:
             recipient=address,
             payload=payload,
             marketing=mail.marketing,
-            wired=mime.is_undotted(payload),
+            wired=True,
+            undotted=mime.is_undotted(payload),
         )
 
     def _mail(

@@ -13,7 +13,7 @@ from flowctl.channels.pace import Pace
 from flowctl.channels.pool import sender
 from flowctl.channels.registry import make_channel
 from flowctl.channels.smtp import SmtpChannel, SmtpSettings
-from flowctl.channels.smtp_wire import quoted
+from flowctl.channels.smtp_wire import lined, stuffed
 from tests.conformance.letters import a_letter
 from tests.servers.running import HERE
 
@@ -313,7 +313,7 @@ def test_an_address_cannot_smuggle_a_command(plain_smtp_server, recipient):
     ],
 )
 def test_quoting(said, wire):
-    assert quoted(said) == wire
+    assert stuffed(lined(said)) == wire
 
 
 def test_all_lines_of_a_channel_share_one_pace(smtp_server):

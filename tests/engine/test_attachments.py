@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctl.channels.smtp_wire import END, quoted
+from flowctl.channels.smtp_wire import lined
 from flowctl.engine import mime
 from flowctl.engine.attachments import Attached, BadAttachment, fetched, file_name, part
 from flowctl.engine.letters import Letters, Refused
@@ -34,7 +34,7 @@ steps: [{send: invoice}]
 
 
 def parts_of(payload):
-    assert quoted(payload) == payload + END
+    assert lined(payload) == payload
     mail = message_from_bytes(payload, policy=policy.default)
     assert not any(each.defects for each in mail.walk())
     return mail, list(mail.iter_attachments())

@@ -7,7 +7,7 @@ import pytest
 
 from flowctl.channels.address import wire_address
 from flowctl.channels.channel import Letter
-from flowctl.channels.smtp_wire import END, quoted
+from flowctl.channels.smtp_wire import END, lined, stuffed
 from flowctl.engine.letters import Letters, Refused
 from flowctl.engine.links import Claim, Links
 from flowctl.engine.templates import prepare
@@ -38,8 +38,10 @@ def build(message, *, links=LINKS, contact=None, **more):
 
 def opened(letter):
     assert isinstance(letter, Letter), letter
-    assert letter.wired == (b"\r\n." not in letter.payload)
-    assert not letter.wired or quoted(letter.payload) == letter.payload + END
+    assert letter.wired
+    assert letter.undotted == (b"\r\n." not in letter.payload)
+    assert lined(letter.payload) == letter.payload
+    assert letter.undotted == (stuffed(letter.payload) == letter.payload + END)
     assert (letter.sender, letter.recipient) == (wire_address(letter.sender), wire_address(letter.recipient))
     message = message_from_bytes(letter.payload, policy=policy.default)
     assert not message.defects
