@@ -290,7 +290,7 @@ class Breaker:
         if receipt.outcome == "sent":
             self._accepted = True
             self._doubts_in_a_row = 0
-            return [*self._acquitted(), attempt]
+            return [*self._acquitted(), attempt] if self._suspects else [attempt]
         if not receipt.opens_breaker:
             return [attempt]
         if receipt.phase not in _CERTAIN_PHASES and self.refusal is None:

@@ -280,7 +280,8 @@ class SmtpConnection:
         wish = self._talk(f"{sender}\r\n{recipient}\r\nDATA")
         for nth, phase in enumerate(phases):
             try:
-                reply: Reply = yield wish
+                # Most often the replies have come together.
+                reply: Reply = (nth and self.heard()) or (yield wish)
             except (OSError, UnicodeError) as error:
                 raise self._broken(error, phase) from None
             wish = self.listen
@@ -301,7 +302,7 @@ class SmtpConnection:
     def _say_data(self, wish: Talk | None = None) -> Generator[Wish, Any, None]:
         """DATA; any answer but "go ahead" ends the attempt. Until the first byte of the text is written, nothing can have been accepted."""
         try:
-            reply: Reply = yield wish or self._talk("DATA")
+            reply: Reply = (wish and self.heard()) or (yield wish or self._talk("DATA"))
         except OSError as error:
             raise self._broken(error, "data") from None
         if reply.code == GO_AHEAD:
@@ -343,7 +344,7 @@ class SmtpConnection:
             self.hang_up()
             return Receipt(outcome="in_doubt", reply=self._said(error), phase="body")
         if OK_FROM <= reply.code <= OK_TO:
-            return _accepted(reply)
+            return _accepted(reply.code, reply.text)
         if reply.code < TEMPORARY_FROM:
             self.hang_up()
             return Receipt(outcome="in_doubt", reply=f"unexpected {reply}", phase="body")
@@ -469,9 +470,9 @@ def _reply(code: int, text: bytes, password: str | None) -> Reply:
 
 
 @lru_cache(maxsize=256)
-def _accepted(reply: Reply) -> Receipt:
-    """Where a server numbers its letters, no two are the same, and one costs what it did."""
-    return Receipt(outcome="sent", reply=str(reply), phase="body")
+def _accepted(code: int, text: str) -> Receipt:
+    """The same for every letter, unless the server numbers them."""
+    return Receipt(outcome="sent", reply=str(Reply(code, text)), phase="body")
 
 
 _sender = lru_cache(maxsize=64)(wire_address)  # few send to many

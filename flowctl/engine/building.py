@@ -81,9 +81,10 @@ class Builder:
 
         `many` are rendered by processes of their own. What is not plain is then held in memory to the end.
         """
-        if many and (renderers := self._processes()) is not None:
-            yield from self._by_processes(claims, renderers)
-            return
+        renderers = self._processes() if many else None
+        return self._one_by_one(claims) if renderers is None else self._by_processes(claims, renderers)
+
+    def _one_by_one(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, Letter | Refused]]:
         waiting = iter(claims)
         while batch := list(islice(waiting, BATCH_ROWS)):
             some = list(self._batch(batch))
