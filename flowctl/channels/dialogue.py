@@ -34,6 +34,7 @@ class Leave:
     """Ask whether the letter may leave: the answer is true once that is durable."""
 
 
+CONNECT, LEAVE = Connect(), Leave()
 Wish = Talk | Pause | Connect | Leave
 Dialogue = Generator[Wish, Any, Receipt]
 """The sending of one letter: yields what it needs, is sent the answer (a `Reply` to Talk, a bool to Leave), or thrown what went wrong."""

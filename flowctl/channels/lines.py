@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from flowctl.channels.dialogue import Connect, Leave, Pause, Talk
+from flowctl.channels.dialogue import CONNECT, Connect, Leave, Pause, Talk
 from flowctl.channels.pool import Attempt, Round, Sender
 from flowctl.channels.smtp_wire import Lost
 
@@ -55,6 +55,7 @@ class _Line:
     watched: Wire | None = None  # whose socket the selector knows
     sock: socket.socket | None = None
     events: int = 0
+    failed: BaseException | None = None  # why it could not connect for the letter that is expected
 
 
 class Lines(Sender):
@@ -95,6 +96,14 @@ class Lines(Sender):
         self._selector.close()
         self._bell.close()
         self._ring.close()
+
+    def expect(self, count: int) -> None:
+        """Connect lines for so many letters; what keeps one from it is heard when a letter is to leave by it."""
+        while len(self._lines) < min(count, self._channel.connections) and self._may_take():
+            line = _Line(connection=self._channel.open(), wish=CONNECT)
+            self._lines.append(line)
+            self._begin(line, CONNECT)
+            self._moving += 1
 
     def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
         """Send letters; see `pool`. `letters` is read little by little, and further while all lines wait for their servers."""
@@ -205,6 +214,9 @@ class Lines(Sender):
     def _begin(self, line: _Line, wish: Pause | Connect) -> None:
         if isinstance(wish, Pause):
             self._wait(line, wish.seconds)
+        elif line.failed is not None:
+            self._has_connected(line, line.failed)
+            line.failed = None
         else:
             self._unwatch(line)  # the number of a closed socket may soon be another's
             line.unsent = None
@@ -341,6 +353,9 @@ class Lines(Sender):
                 line.connection.wire.sock.settimeout(0)
         except BaseException as raised:  # noqa: BLE001 - it is raised again where the line goes on
             error = raised
+        self._has_connected(line, error)
+
+    def _has_connected(self, line: _Line, error: BaseException | None) -> None:
         self._connected.put((line, error))
         with contextlib.suppress(OSError):  # rung often enough, or nobody listens any more
             self._ring.send(b"!")
@@ -352,6 +367,9 @@ class Lines(Sender):
         with contextlib.suppress(Empty):
             while True:
                 line, error = self._connected.get_nowait()
+                if line.letter is None:  # one is only expected
+                    line.failed = error
+                    self._idle.append(line)
                 self._advance(line, error=error)
                 went = True
         return went

@@ -103,6 +103,10 @@ class Sender(ABC):
         self._stopped = True
 
     @abstractmethod
+    def expect(self, count: int) -> None:
+        """So many letters are being made: what takes time before the first one may be begun."""
+
+    @abstractmethod
     def close(self) -> None:
         """Refuse what still asks, wait for what is under way, hang up. Never raises; may be called again."""
 
@@ -142,6 +146,9 @@ class Pool(Sender):
         for thread in self._threads:
             thread.join()
         self._threads = []
+
+    def expect(self, count: int) -> None:
+        """Nothing: a thread connects when it has its first letter."""
 
     def rounds(self, letters: Iterable[Letter]) -> Iterator[Round]:
         """Send letters; see the module. `letters` is read in the caller's thread, little by little."""

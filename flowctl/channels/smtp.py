@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import FENCED, Letter, Phase, Receipt, one_line
-from flowctl.channels.dialogue import Connect, Dialogue, Leave, Pause, Talk, Wish
+from flowctl.channels.dialogue import CONNECT, LEAVE, Connect, Dialogue, Leave, Pause, Talk, Wish
 from flowctl.channels.pace import Pace
 from flowctl.channels.replies import CLOSING, GO_AHEAD, OK_FROM, OK_TO, TEMPORARY_FROM, Reply, judge
 from flowctl.channels.smtp_wire import END, Lost, TlsWire, Wire, lined, stuffed
@@ -98,9 +98,6 @@ class _Mail(NamedTuple):
     utf8: bool
 
 
-_CONNECT, _LEAVE = Connect(), Leave()
-
-
 class SmtpConnection:
     """One line to the server, kept open between letters.
 
@@ -144,7 +141,7 @@ class SmtpConnection:
         except _Ended as ended:
             return ended.receipt
         try:
-            may_go = yield _LEAVE
+            may_go = yield LEAVE
         except GeneratorExit:
             raise
         except BaseException:
@@ -233,7 +230,7 @@ class SmtpConnection:
 
     def _envelope(self, mail: _Mail) -> Generator[Wish, Any, bool]:
         if self.wire is None:
-            yield _CONNECT
+            yield CONNECT
         wire = self.wire
         assert wire is not None  # noqa: S101 - what cannot connect has raised
         options = self._options(wire, mail)

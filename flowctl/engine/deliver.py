@@ -338,6 +338,8 @@ class Delivery:
     ) -> None:
         """Several connections at once. What is over and what asks to leave share a transaction: its commit is most of a round."""
         pool = self._senders.get(name) or self._senders.setdefault(name, sender(channel))
+        if len(by_key) > MANY:
+            pool.expect(len(by_key))
         for round_ in pool.rounds(letters):
             if self.stopped:
                 pool.stop()

@@ -111,6 +111,55 @@ def test_a_slow_line_holds_up_no_other(smtp_server):
     assert ended.index("c0@example.com") > 5
 
 
+def counted_connects(monkeypatch):
+    opened = []
+    connect = SmtpConnection.connect
+    monkeypatch.setattr(SmtpConnection, "connect", lambda line: (opened.append(line), connect(line)))
+    return opened
+
+
+def test_lines_for_letters_that_are_expected_connect_while_the_first_is_built(smtp_server, monkeypatch):
+    server = smtp_server()
+    opened = counted_connects(monkeypatch)
+
+    def slowly_built():
+        until = time.monotonic() + 10
+        while len(opened) < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        yield from FIFTY
+
+    with lines_to(server.settings(connections=8)) as lines:
+        lines.expect(50)
+        for round_ in lines.rounds(slowly_built()):
+            assert len(opened) == 8
+            round_.grant(round_.asking)
+        lines.expect(50)
+    assert len(server.recipients()) == 50
+    assert len(opened) == len(set(opened)) == 8
+
+
+def test_lines_that_cannot_connect_for_expected_letters_say_so_of_the_first_ones_and_try_no_second_time(monkeypatch):
+    opened = counted_connects(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with lines_to({"adapter": "smtp", "host": "127.0.0.1", "port": port}, connections=4) as lines:
+        lines.expect(3)
+        done = [attempt.receipt for round_ in lines.rounds(FIFTY) for attempt in round_.done]
+        assert lines.refusal is not None
+    assert {(receipt.outcome, receipt.scope, receipt.phase) for receipt in done} == {("retry", "provider", "connect")}
+    assert 3 <= len(opened) <= 4
+    assert len(set(opened)) == len(opened)
+
+
+def test_lines_that_are_expected_in_vain_are_closed(smtp_server):
+    server = smtp_server()
+    with lines_to(server.settings(connections=4)) as lines:
+        lines.expect(50)
+        assert list(lines.rounds([])) == []
+        lines.expect(50)
+    assert server.recipients() == []
+
+
 @contextmanager
 def mute_server(*, greets):
     """A server that takes connections and then says nothing, or only its greeting."""
