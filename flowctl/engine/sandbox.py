@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import markupsafe
 from jinja2 import StrictUndefined, Undefined, nodes
@@ -74,8 +74,8 @@ def _name_of(value: Undefined) -> str:
     return f"{obj.name}.{name}" if isinstance(obj, Record) else str(name)
 
 
-class Missing(StrictUndefined):
-    """A name that nobody provides: any use but `is defined` and `|default` fails, and says which name."""
+class _Nothing(Undefined):
+    """What is not there: whatever takes a number fails, and says which name."""
 
     __slots__ = ()
 
@@ -88,12 +88,24 @@ class Missing(StrictUndefined):
     ) -> None:
         super().__init__(hint, obj, name, exc)
 
+    def _not_there(self, *_: object) -> NoReturn:
+        raise MissingName(self._undefined_message)
+
+    # Those that jinja2 leaves to Python.
+    __round__ = __abs__ = __index__ = __trunc__ = __floor__ = __ceil__ = _not_there
+
+
+class Missing(_Nothing, StrictUndefined):
+    """A name that nobody provides: any use but `is defined` and `|default` fails, and says which name."""
+
+    __slots__ = ()
+
     @property
     def _undefined_message(self) -> str:
-        return f"missing variable {_name_of(self)}"
+        return self._undefined_hint or f"missing variable {_name_of(self)}"
 
 
-class Unknown(Undefined):
+class Unknown(_Nothing):
     """A declared value that is not known (NULL): false and empty where a template asks, but never printed."""
 
     __slots__ = ()
