@@ -12,7 +12,7 @@ from threading import Timer
 import pytest
 
 from flowctl.channels.channel import Letter
-from flowctl.engine import renderers
+from flowctl.engine import backlog, renderers
 from flowctl.engine.contact import Fields
 from flowctl.engine.letters import Letters, Refused, read
 from flowctl.engine.links import Links
@@ -22,7 +22,7 @@ from flowctl.engine.renderers import AHEAD, BATCH, Renderers
 from flowctl.engine.templates import prepare
 from flowctl.language.message import Message
 from flowctl.language.settings import Sender
-from tests.engine.world import MINUTE, T0, World
+from tests.engine.world import DAY, MINUTE, T0, World
 
 FIELDS = {"id": "number", "first_name": "text"}
 LINKS = Links(secret="a" * 64, public_url="https://x.example")
@@ -231,10 +231,9 @@ def test_how_many_is_said_or_follows_the_machine(monkeypatch, said, wanted):
 FLOW = "workflow: w\ntriggers: [{event: signup}]\nsteps: [{send: hello, via: email}]\n"
 
 
-@pytest.mark.parametrize(("people", "started"), [(MANY, 0), (MANY + 1, 1)])
-def test_a_tick_starts_processes_only_for_many(tmp_path, monkeypatch, people, started):
-    from flowctl.engine.tick import tick
-
+@pytest.fixture
+def starts(monkeypatch):
+    """The processes that were started."""
     monkeypatch.setenv("FLOWCTL_PROCESSES", "2")
     starts = []
     real = renderers._Process._start
@@ -244,10 +243,35 @@ def test_a_tick_starts_processes_only_for_many(tmp_path, monkeypatch, people, st
         return real(self)
 
     monkeypatch.setattr(renderers._Process, "_start", counted)
-    world = World(FLOW)
+    return starts
+
+
+def sign_up(world, name, people, at):
     for number in range(people):
-        world.contact(f"p{number}")
-        world.event(f"p{number}", "signup", T0 + MINUTE)
+        world.contact(f"{name}{number}")
+        world.event(f"{name}{number}", "signup", at)
+
+
+@pytest.mark.parametrize(("people", "started"), [(MANY, 0), (MANY + 1, 1)])
+def test_a_tick_starts_processes_only_for_many(tmp_path, starts, people, started):
+    from flowctl.engine.tick import tick
+
+    world = World(FLOW)
+    sign_up(world, "p", people, T0 + MINUTE)
     assert tick(world.store, now=T0 + MINUTE, base=tmp_path).sent == people
     assert len(starts) == started
     assert len(list((tmp_path / "mail" / "new").iterdir())) == people
+
+
+def test_a_backlog_that_waits_to_be_confirmed_starts_none(tmp_path, starts, monkeypatch):
+    from flowctl.engine.tick import tick
+
+    monkeypatch.setattr(backlog, "FLOOR", 5)
+    world = World(FLOW)
+    sign_up(world, "early", 1, T0 + MINUTE)
+    assert tick(world.store, now=T0 + MINUTE, base=tmp_path).sent == 1
+    sign_up(world, "p", MANY + 1, T0 + DAY)
+    assert tick(world.store, now=T0 + DAY + MINUTE, base=tmp_path).backlog.due == MANY + 1
+    assert starts == []
+    assert tick(world.store, now=T0 + DAY + 2 * MINUTE, base=tmp_path, unasked=True).sent == MANY + 1
+    assert len(starts) == 1
