@@ -267,6 +267,7 @@ def test_a_backlog_that_waits_to_be_confirmed_starts_none(tmp_path, starts, monk
     from flowctl.engine.tick import tick
 
     monkeypatch.setattr(backlog, "FLOOR", 5)
+    monkeypatch.setattr(backlog, "DAYS_MIN", 1)
     world = World(FLOW)
     sign_up(world, "early", 1, T0 + MINUTE)
     assert tick(world.store, now=T0 + MINUTE, base=tmp_path).sent == 1
