@@ -63,6 +63,8 @@ def _stop(connection: sqlite3.Connection, contact_id: int, phone: str | None, at
     if phone:
         # The gate asks for consent when it claims; a suppression also stops what is claimed already.
         suppressions.suppress(connection, _CHANNEL, [phone], reason="unsubscribed", source=_STOP, at=at, now=now)
+        # Who answers has a number that works: it was refused because the provider heard the STOP first.
+        suppressions.restate(connection, _CHANNEL, phone, was="refused", reason="unsubscribed", source=_STOP, at=at)
     _count(connection, contact_id, at, now)
 
 

@@ -53,6 +53,16 @@ def suppress(
     return new
 
 
+def restate(
+    connection: sqlite3.Connection, channel: str, address: str, *, was: Reason, reason: Reason, source: str, at: int
+) -> None:
+    """Give another reason for a suppression that stands for the one it `was`, where there is one; inside a write transaction."""
+    connection.execute(
+        "UPDATE suppressions SET reason = ?4, source = ?5, at = ?6 WHERE channel = ?1 AND hash = address_hash(?1, ?2) AND reason = ?3",
+        (channel, address, was, reason, source, at),
+    )
+
+
 def link(connection: sqlite3.Connection, contact_ids: Sequence[int], *, now: int, new: bool = False) -> int:
     """After contacts came or changed addresses: bind them to suppressions of what they have now; how many are suppressed.
 

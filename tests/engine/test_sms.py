@@ -365,6 +365,20 @@ def test_start_lifts_no_suppression_that_stop_did_not_make(reason):
     assert suppressed(world) == [("sms", reason)]
 
 
+def test_start_lifts_what_the_provider_refused_because_of_the_stop():
+    """Twilio hears a STOP before we do, and refuses what is sent then (21610); its reply is imported later."""
+    world = World(workflow("w", steps="- send: hello"), messages=SMS)
+    world.contact("ana", consent=("sms",), phone=ANA, first_name="Ana")
+    world.suppress(ANA, at("90m"), channel="sms", reason="refused")
+    reply(world, "ana", "STOP", at("1h"), now=at("2h"))
+    assert suppressed(world) == [("sms", "unsubscribed")]
+    reply(world, "ana", "START", at("3h"))
+    assert (consent(world), suppressed(world)) == ([(1, "sms_received START")], [])
+    world.event("ana", "signup", at("4h"))
+    world.tick(at("4h"))
+    assert world.messages("ana") == ["hello"]
+
+
 @pytest.mark.parametrize("order", [("STOP", "START"), ("START", "STOP")])
 def test_replies_count_by_their_own_times_in_whatever_order_they_are_imported(order):
     hours = {"STOP": "1h", "START": "2h"}
