@@ -14,6 +14,11 @@ FLOOR = 1_000  # below this a tick never asks: a small project's first newslette
 FACTOR = 3  # times the busiest day
 DAYS_JUDGED = 35  # days on which marketing left, of which the busiest counts: a monthly newsletter is usual
 DAYS_MIN = 7  # with fewer there is no "usual" yet, and a first campaign leaves unasked
+# The versions of workflows in which nobody moves.
+RESTING = (
+    "(SELECT v.id FROM workflow_states s JOIN workflow_versions v ON v.workflow = s.workflow "
+    "WHERE s.state NOT IN ('live', 'draining') OR s.by_hand IN ('paused', 'stopped'))"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +50,7 @@ def _due(connection: sqlite3.Connection, now: int, rows_max: int) -> int:
     """How many, counted up to `rows_max`; without end where that is -1."""
     (count,) = connection.execute(
         "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_ready "
-        "WHERE ready_at <= ?1 AND marketing = 1 AND expires_at > ?1 AND reason IS NOT 'resend' AND version_id NOT IN "
-        "(SELECT v.id FROM workflow_states s JOIN workflow_versions v ON v.workflow = s.workflow "
-        "WHERE s.state NOT IN ('live', 'draining') OR s.by_hand IN ('paused', 'stopped')) LIMIT ?2)",
+        f"WHERE ready_at <= ?1 AND marketing = 1 AND expires_at > ?1 AND reason IS NOT 'resend' AND version_id NOT IN {RESTING} LIMIT ?2)",
         (now, rows_max),
     ).fetchone()
     return int(count)

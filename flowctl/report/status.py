@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowctl.engine.backlog import backlog
+from flowctl.engine.backlog import RESTING, backlog
 from flowctl.engine.claims import OPEN
 from flowctl.engine.restored import guarded
 from flowctl.store.breakers import breakers
@@ -74,7 +74,7 @@ def status(store: Store, *, now: int) -> Status:
         contacts=one("SELECT count(*) FROM contacts"),
         events=one("SELECT count(*) FROM events"),
         active=one("SELECT count(*) FROM enrollments WHERE ended_at IS NULL"),
-        due=one("SELECT count(*) FROM enrollments WHERE due_at <= ?", now),
+        due=one(f"SELECT count(*) FROM enrollments WHERE due_at <= ? AND version_id NOT IN {RESTING}", now),
         next_due_at=next_due,
         ready=one("SELECT count(*) FROM outbox WHERE ready_at <= ?", now),
         held=dict(held),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flowctl.engine.by_hand import pause
 from flowctl.failure import UsageFailure
 from flowctl.report.segments import members, segments
 from flowctl.report.status import status
@@ -27,6 +28,16 @@ def test_the_store_at_a_glance(shop):
     assert found.next_due_at > shop.now
     assert found.held == {"cap": 1}  # thanks and a present within two days: one has to wait
     assert found.in_doubt == found.failed == found.claimed == 0
+
+
+def test_people_of_a_paused_workflow_are_not_due(shop):
+    shop.happens("bought", shop.people[4], shop.now, '{"amount": 150}')
+    shop.ticks(shop.now + 2 * HOUR)
+    when = shop.connection.execute("SELECT min(due_at) FROM enrollments").fetchone()[0]
+    assert status(shop.store, now=when).due == 1
+    for name in ("thanks", "big-spender"):
+        pause(shop.connection, name)
+    assert status(shop.store, now=when).due == 0
 
 
 def test_workflows_with_who_is_inside(shop):
