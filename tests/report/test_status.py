@@ -8,6 +8,7 @@ from flowctl.report.segments import members, segments
 from flowctl.report.status import status
 from flowctl.report.workflows import workflows
 from flowctl.store.database import open_store
+from tests.engine.world import World, at, workflow
 from tests.shop import HOUR
 
 
@@ -30,14 +31,14 @@ def test_the_store_at_a_glance(shop):
     assert found.in_doubt == found.failed == found.claimed == 0
 
 
-def test_people_of_a_paused_workflow_are_not_due(shop):
-    shop.happens("bought", shop.people[4], shop.now, '{"amount": 150}')
-    shop.ticks(shop.now + 2 * HOUR)
-    when = shop.connection.execute("SELECT min(due_at) FROM enrollments").fetchone()[0]
-    assert status(shop.store, now=when).due == 1
-    for name in ("thanks", "big-spender"):
-        pause(shop.connection, name)
-    assert status(shop.store, now=when).due == 0
+def test_people_of_a_paused_workflow_are_not_due():
+    world = World(workflow("w", steps="- wait: 1d\n- set: {stage: customer}"))
+    world.contact("ana")
+    world.event("ana", "signup", at("1m"))
+    world.tick(at("2m"))
+    assert status(world.store, now=at("2d")).due == 1
+    pause(world.connection, "w")
+    assert status(world.store, now=at("2d")).due == 0
 
 
 def test_workflows_with_who_is_inside(shop):
