@@ -35,6 +35,11 @@ ENCODED_WORD_CHARS_MAX = 75  # RFC 2047 §2
 HEADER_VALUE_CHARS_MAX = 250  # no mail program shows more of a subject
 _NO_LINES: Mapping[str, bytes] = {}
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+# A flag that is spelt in tags (UTS #51 §2.8: England's) is one piece; tags anywhere else hide text.
+_PIECES = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f|.", re.DOTALL)
+# Joiners make one emoji of two and are letters' shapes in Persian and Hindi. What Python's tables call unassigned among
+# pictographs is an emoji that is newer than they are.
+_SHOWN = re.compile("[\u200c\u200d\U0001f000-\U0001faff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +140,14 @@ def cleaned(value: str) -> str:
     """A value without anything that could end a line or hide text: one line, no control or direction characters."""
     if not value.isprintable():
         value = "".join(
-            " " if char.isspace() else "" if unicodedata.category(char)[0] == "C" else char for char in value
+            " " if piece.isspace() else piece if _is_shown(piece) else "" for piece in _PIECES.findall(value)
         )
     value = " ".join(value.split())
     return value if len(value) <= HEADER_VALUE_CHARS_MAX else value[: HEADER_VALUE_CHARS_MAX - 1] + "…"
+
+
+def _is_shown(piece: str) -> bool:
+    return len(piece) > 1 or _SHOWN.match(piece) is not None or unicodedata.category(piece)[0] != "C"
 
 
 def encoded_value(value: str) -> str:

@@ -98,6 +98,26 @@ def test_a_header_holds_one_line_and_nothing_hidden(value):
     assert len(mime.cleaned(value)) <= 250
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "👩\u200d💻 pour vous",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: a word of two parts
+        "क्\u200dष",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f 2 : 1",
+        "\U0001fae8 \U0001fae9 newer than the tables of Python 3.11",
+    ],
+)
+def test_a_header_keeps_what_emoji_and_words_are_joined_by(value):
+    message, *_ = read(built(subject=value))
+    assert message["Subject"] == value
+
+
+@pytest.mark.parametrize("value", ["a\U000e0067\U000e007fb", "a\ufffe\U0001fffeb", "a\u202e\u2066\u200bb", "a\ue000b"])
+def test_a_header_holds_no_tags_of_no_flag_and_no_characters_of_nobody(value):
+    assert mime.cleaned(value) == "ab"
+
+
 def test_encoded_words_keep_to_their_75_characters():
     for line in mime.encoded_value("Très " * 40 + "💐").split("\r\n "):
         assert len(line) <= 75
