@@ -7,10 +7,10 @@ import inspect
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import pass_context
+from jinja2 import pass_context, pass_eval_context
 from jinja2.filters import FILTERS
 from jinja2.nodes import EvalContext
-from markupsafe import Markup
+from markupsafe import Markup, escape, soft_str
 
 from flowctl.engine.budget import NUMBER_MAX, TEXT_CHARS_MAX, budget, charged, text_size, too_much
 
@@ -79,13 +79,19 @@ def _weigh(value: Any, *, counts: bool, looks_on: bool) -> None:
             too_much("more text than a message can need")
 
 
-def _replace(text: Any, old: str, new: str, count: int | None = None) -> str:
-    """`|replace`, with the size of its result known before it is made."""
-    text, old, new = str(text), str(old), str(new)
+@pass_eval_context
+def _replace(context: EvalContext, text: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """`|replace` by jinja2's rules (what is HTML already stays so), with the size of its result known before it is made."""
+    if context.autoescape:
+        text = escape(text) if hasattr(old, "__html__") or hasattr(new, "__html__") else soft_str(text)
+    else:
+        text = str(text)
+    old, new = (escape(old), escape(new)) if isinstance(text, Markup) else (str(old), str(new))
     grown = len(text) + (text.count(old) if old else len(text) + 1) * len(new)
     if grown > TEXT_CHARS_MAX:
         too_much(f"a text of {grown} characters")
-    return str(text).replace(old, new, -1 if count is None else count)
+    made: str = text.replace(old, new, -1 if count is None else count)
+    return made
 
 
 def _round_cheaply(guarded: Callable[..., Any]) -> Callable[..., Any]:

@@ -217,7 +217,8 @@ class Generator(CodeGenerator):
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
-        self.write("))")
+        html = "context.eval_ctx.autoescape" if frame.eval_ctx.volatile else bool(frame.eval_ctx.autoescape)
+        self.write(f"), {html})")
 
 
 def beating(tree: nodes.Template) -> nodes.Template:

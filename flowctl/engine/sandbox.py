@@ -237,13 +237,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             text = in_references(text) if self._references else text
         return text if len(text) < CHARS_PER_WORK else long(text)
 
-    def concat_charged(self, parts: tuple[Any, ...]) -> str:
-        """`a ~ b`, escaped where one part is HTML already."""
+    def concat_charged(self, parts: tuple[Any, ...], html: object) -> str:
+        """`a ~ b`; in HTML escaped where one part is HTML already, and else no sooner than it is printed."""
         size = sum(map(text_size, parts))
         if size > TEXT_CHARS_MAX:
             too_much(f"a text of {size} characters")
         printed = [_printed(part) for part in parts]
-        if self.autoescape or any(isinstance(part, Markup) for part in printed):
+        if html and any(isinstance(part, Markup) for part in printed):
             made: str = Markup("").join(map(escape, printed))
         else:
             made = "".join(map(str, printed))

@@ -214,6 +214,11 @@ ENTRIES = [{"id": n, "name": name, "price": n * 1.5} for n, name in enumerate(("
         "{{ data.entries|batch(2)|map('first')|map(attribute='id')|list|last }}{{ data.entries|groupby('id')|length }}",
         "{{ data.entries|sort(attribute='name')|map(attribute='id')|join }}{{ 'a,b'.split(',')|reverse|join }}{{ 5|float|round(1) }}",
         "{{ data.entries|sum(attribute='price')|int }}{{ 'abc'|truncate(2, true, '') }}{{ data.entries|max(attribute='id')|length }}",
+        "{{ (data.entries[0].name ~ '!')|length }}{{ (data.entries[0].name ~ '!')|urlencode }}{{ data.entries[0].name ~ '<' == 'A & B<' }}",
+        "{{ (data.entries[2].name ~ 1)|truncate(2, true, '') }}{{ data.entries[0].name ~ ('<'|e) ~ data.entries[1].name }}{{ (data.entries[0].name|e ~ '<')|length }}",
+        "{% autoescape false %}{{ data.entries[1].name ~ '<' }}{{ ('&'|e) ~ '<' }}{% endautoescape %}{% autoescape true %}{{ data.entries[1].name ~ '<' }}{% endautoescape %}",
+        "{{ data.entries[1].name|e|replace('c', '<br>'|safe) }}{{ data.entries[1].name|replace('c', '&'|e) }}{{ data.entries[1].name|replace('<'|e, '-') }}",
+        "{% set x %}<b>{{ data.entries[0].name }}</b>{% endset %}{{ x|replace('A', '<') }}{{ x|replace('b', 'i', 1) }}{{ 12|replace(1, 2) }}",
     ],
 )
 def test_templates_make_what_jinja2_makes_of_them(source, html):
