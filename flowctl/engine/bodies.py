@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import nodes
 
-from flowctl.engine.references import BASE64_GROWTH
+from flowctl.engine.references import BASE64_GROWTH, UNSHOWN
 from flowctl.engine.sandbox import sandbox
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _ROWS = ("table", "tbody", "thead", "tfoot", "tr", "colgroup")
 TAGS_MAX = 9_999
 # Whose text is taken as it stands: references mean nothing in it.
 _RAW_ELEMENT = re.compile(
-    r"(<(?:style|script|xmp|iframe|noembed|noframes|plaintext)\b.*?(?:</(?:style|script|xmp|iframe|noembed|noframes)|\Z))",
+    r"<(style|script|xmp|iframe|noembed|noframes|plaintext)\b.*?(?:</(?!plaintext)\1|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -88,7 +88,7 @@ class _Tags:
         return tag[1] if tag else ""
 
     def _swapped(self, source: str) -> Iterator[str]:
-        end, parts = "", [""]
+        end, parts, before = "", [""], ""
         for _, kind, text in sandbox(html=False).lex(source):
             if end:
                 parts.append(text)
@@ -96,8 +96,11 @@ class _Tags:
                     yield self._word("".join(parts))
                     end, parts = "", []
             elif kind in _ENDS:
-                end, parts = _ENDS[kind], [text]
+                if before.endswith("{"):  # blanks that the tag takes stood between, and do again: `{{{-` is another tag
+                    yield " "
+                end, parts, before = _ENDS[kind], [text], ""
             else:
+                before = text
                 yield text
 
     def _word(self, tag: str) -> str:
@@ -151,9 +154,15 @@ def in_references(html: str) -> str:
         jinja2.TemplateSyntaxError: a tag that does not end.
     """
     tags = _Tags(html)
-    parts = _RAW_ELEMENT.split(tags.text)
-    parts[::2] = [part.encode("ascii", "xmlcharrefreplace").decode() for part in parts[::2]]
-    return tags.back("".join(parts))
+    parts, end = [], 0
+    for element in _RAW_ELEMENT.finditer(tags.text):
+        parts += [_in_references(tags.text[end : element.start()]), element[0]]
+        end = element.end()
+    return tags.back("".join([*parts, _in_references(tags.text[end:])]))
+
+
+def _in_references(text: str) -> str:
+    return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def may_refer(html: str) -> bool:
@@ -164,7 +173,9 @@ def may_refer(html: str) -> bool:
     """
     if "safe" in html or "autoescape" in html:  # a value may bring its own
         return False
-    if not all(element.isascii() and not _OPENING.search(element) for element in _RAW_ELEMENT.findall(html)):
+    if UNSHOWN.search(html):  # a reference to it would mean another character
+        return False
+    if not all(found[0].isascii() and not _OPENING.search(found[0]) for found in _RAW_ELEMENT.finditer(html)):
         return False
     tree = sandbox(html=True).parse(html)
     if any(True for _ in tree.find_all(_VALUES)) or any(loop.recursive for loop in tree.find_all(nodes.For)):

@@ -153,6 +153,14 @@ def test_a_loop_of_items_is_one_list_and_no_other_tags_are_moved(source, lists):
     assert "".join(body.split()) == lists
 
 
+@pytest.mark.parametrize(
+    "tag", ["{{- contact.name }}", "{%- if contact.name %}b{% endif %}", "{#- said -#}", "{%- raw %}b{% endraw %}"]
+)
+def test_a_brace_in_front_of_a_tag_that_takes_blanks_stays_outside_of_it(tag):
+    source = f"<p>é {{\n  {tag}</p>"
+    assert filled(in_references(source), name="b") == filled(source, name="b").replace("é", "&#233;")
+
+
 def test_a_template_in_references_keeps_its_tags_and_styles():
     html = "<style>a::after { content: 'é' }</style><p title='é'>{{ contact.first_name|default('é') }} é {% if x == 'é' %}€{% endif %}</p>"
     assert in_references(html) == (
@@ -171,6 +179,10 @@ def test_a_template_in_references_keeps_its_tags_and_styles():
         ("<style>{% if contact.dark %}a { color: red }{% endif %}</style>", False),
         ("<!--[if mso]><style>a { content: 'é' }</style><![endif]-->", False),
         ("<style>a { content: 'é' }", False),
+        ("<style>/* </script> */ a { content: 'é' }</style>", False),
+        ("<script>a = '</style>é'</script>", False),
+        ("<style>a { color: red }</style><p>é</p><style>b { color: red }</style>", True),
+        ("<p>C\x85est un été</p>", False),
         ("{{ contact.html|safe }}", False),
         ("{% autoescape false %}{{ contact.html }}{% endautoescape %}", False),
         ("{% set said %}Très cher{% endset %}{{ said|truncate(6) }}", False),
