@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from flowctl.channels.dialogue import CONNECT, Connect, Leave, Pause, Talk
 from flowctl.channels.pool import Attempt, Round, Sender
+from flowctl.channels.replies import TEMPORARY_FROM
 from flowctl.channels.smtp_wire import Lost
 
 if TYPE_CHECKING:
@@ -320,7 +321,11 @@ class Lines(Sender):
         if reply is None:
             return False
         if line.unsent is not None and len(line.unsent) > line.ridden:
-            line.connection.hang_up()  # answered in the middle of the text: it would take what is said next for the rest
+            # Answered in the middle of the text: it would take what is said next for the rest, and cannot have taken this.
+            line.connection.hang_up()
+            if reply.code < TEMPORARY_FROM:
+                self._advance(line, error=Lost(f"answered in the middle of the text: {reply}"))
+                return True
         self._advance(line, answer=reply)
         return True
 

@@ -229,6 +229,8 @@ class SmtpConnection:
             return (yield from self._envelope(mail))
 
     def _envelope(self, mail: _Mail) -> Generator[Wish, Any, bool]:
+        if self.wire is not None and self.wire.is_ahead:
+            self.hang_up()  # it is closing, or out of step
         if self.wire is None:
             yield CONNECT
         wire = self.wire
@@ -303,6 +305,8 @@ class SmtpConnection:
         except OSError as error:
             raise self._broken(error, "data") from None
         if reply.code == GO_AHEAD:
+            if self.wire is not None and self.wire.is_ahead:
+                raise self._broken(Lost("the server spoke out of turn"), "data")
             return
         if reply.code < TEMPORARY_FROM:
             self.hang_up()

@@ -134,6 +134,11 @@ class Wire(smtplib.SMTP):
             )
         return self._offers
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether more came than was taken: once all that was said is answered, it would be taken for the answer to what is said next."""
+        return bool(self._heard)
+
     def forget(self) -> None:
         """Drop what came before TLS: it may be anybody's."""
         self._heard, self._offers = b"", None

@@ -233,6 +233,33 @@ def test_what_a_letter_that_rides_is_answered_concerns_it_alone(verb, answer, ou
 
 
 @PIPELINING
+@pytest.mark.parametrize("more", [b"250 kept\r\n", b"550 5.6.0 no\r\n", b"421 4.3.2 closing\r\n", b"25"])
+def test_a_server_that_says_more_than_that_it_awaits_the_text_does_not_get_it(more, offers):
+    """What it said first would be taken for its answer to the text, and that one for the answer to the next letter."""
+    with a_server({("DATA", address(4)): b"354 go\r\n" + more}, offers=offers) as server:
+        receipts, _, refusal = send(server, TEN)
+    outcome = SENT if offers else ("retry", "data", "message")  # its leave was granted before DATA
+    assert told(receipts) == {letter.recipient: SENT for letter in TEN} | {address(4): outcome}
+    assert refusal is None
+    left = [one for one in TEN if outcome == SENT or one.recipient != address(4)]
+    assert server.kept == [(one.recipient, one.payload) for one in left]
+
+
+@PIPELINING
+@pytest.mark.parametrize("more", [b"250 really\r\n", b"550 5.1.1 nobody\r\n", b"421 4.4.2 closing\r\n"])
+def test_what_a_server_says_unasked_is_no_answer_to_the_next_letter(more, offers):
+    receipts = []
+    faults = {("dot", address(0)): b"250 kept\r\n" + more}
+    with a_server(faults, offers=offers) as server, closing(sender(make_channel("email", server.settings))) as lines:
+        for letter in TEN[:3]:
+            for round_ in lines.rounds([letter]):
+                round_.grant(round_.asking)
+                receipts += [attempt.receipt.outcome for attempt in round_.done]
+        assert receipts == ["sent"] * 3
+    assert server.kept == [(letter.recipient, letter.payload) for letter in TEN[:3]]
+
+
+@PIPELINING
 @pytest.mark.parametrize("answer", [CLOSE, b"421 4.7.0 enough on this line\r\n"])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
 def test_a_line_that_ends_under_a_letter_that_rides_has_a_successor(verb, answer, offers):
@@ -363,7 +390,10 @@ def test_a_pace_that_nobody_waits_for_lets_letters_ride():
 
 
 @PIPELINING
-@pytest.mark.parametrize(("answer", "outcome"), [(b"552 5.3.4 too much", "failed"), (b"452 4.3.1 full", "retry")])
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [(b"552 5.3.4 too much", "failed"), (b"452 4.3.1 full", "retry"), (b"250 2.0.0 kept", "in_doubt")],
+)
 def test_an_answer_in_the_middle_of_a_text_ends_the_line(answer, outcome, offers):
     """What is said next would be taken for the rest of the text."""
     long = a_letter("c1", text=("x" * 70 + "\r\n") * 200_000)
