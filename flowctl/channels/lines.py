@@ -118,6 +118,8 @@ class Lines(Sender):
                     break
                 round_ = Round(asking=tuple(line.letter for line in asking if line.letter), done=done)
                 yield round_
+                if asking and not self._closed:
+                    self._overhear()
                 for line in asking:
                     self._advance(line, answer=line.letter is not None and line.letter.key in round_.granted)
             if left := self._breaker.last():
@@ -304,11 +306,20 @@ class Lines(Sender):
         self._due_s = min((line.until_s for line in self._lines), default=_NEVER)
         return went
 
+    def _overhear(self) -> None:
+        """What was said to those that asked to leave, before they say their texts: a server that ends its line gets none."""
+        for key, _ in self._selector.select(0):
+            if key.data is not None and isinstance(key.data.wish, Leave):
+                self._stir(key.data)
+
     def _stir(self, line: _Line) -> bool:
         """A line's socket is ready; returns whether it went on."""
         wire = line.connection.wire
         if not isinstance(line.wish, Talk) or wire is None:
             self._unwatch(line)  # it hangs up, or speaks unasked: whoever speaks next will notice
+            if isinstance(line.wish, Leave) and wire is not None:
+                with contextlib.suppress(Lost):
+                    wire.take_in()
             return False
         try:
             # Before anything more is written: a server that hung up may have answered, and only reading tells.

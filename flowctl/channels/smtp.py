@@ -150,6 +150,8 @@ class SmtpConnection:
         if not may_go:
             yield from self._withdraw(awaited=awaited)
             return FENCED
+        if self.wire is None or self.wire.is_spent:  # since leave was asked for
+            return self._broken(Lost("the line ended before the text was said"), "data").receipt
         if not awaited:
             try:
                 yield from self._say_data()
@@ -229,7 +231,7 @@ class SmtpConnection:
             return (yield from self._envelope(mail))
 
     def _envelope(self, mail: _Mail) -> Generator[Wish, Any, bool]:
-        if self.wire is not None and self.wire.is_ahead:
+        if self.wire is not None and self.wire.is_spent:
             self.hang_up()  # it is closing, or out of step
         if self.wire is None:
             yield CONNECT
@@ -305,7 +307,7 @@ class SmtpConnection:
         except OSError as error:
             raise self._broken(error, "data") from None
         if reply.code == GO_AHEAD:
-            if self.wire is not None and self.wire.is_ahead:
+            if self.wire is not None and self.wire.is_spent:
                 raise self._broken(Lost("the server spoke out of turn"), "data")
             return
         if reply.code < TEMPORARY_FROM:

@@ -135,9 +135,9 @@ class Wire(smtplib.SMTP):
         return self._offers
 
     @property
-    def is_ahead(self) -> bool:
-        """Whether more came than was taken: once all that was said is answered, it would be taken for the answer to what is said next."""
-        return bool(self._heard)
+    def is_spent(self) -> bool:
+        """Whether it is closed, or more came than answers what was said, and would be taken for the answer to what is said next."""
+        return self.sock is None or bool(self._heard)
 
     def forget(self) -> None:
         """Drop what came before TLS: it may be anybody's."""

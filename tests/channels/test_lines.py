@@ -87,6 +87,15 @@ def test_closing_in_the_middle_waits_for_what_is_leaving(smtp_server):
     assert len(server.recipients()) == len(sent) == len(first.asking)
 
 
+def test_closing_while_leave_is_asked_for_lets_nothing_leave_and_ends_the_run(smtp_server):
+    server = smtp_server()
+    lines = sender(make_channel("email", server.settings(connections=3)))
+    for round_ in lines.rounds(FIFTY):
+        round_.grant(round_.asking)
+        lines.close()
+    assert server.recipients() == []
+
+
 def test_few_letters_open_few_lines_and_they_are_kept_between_runs(smtp_server, monkeypatch):
     server = smtp_server()
     opened = []

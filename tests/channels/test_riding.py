@@ -260,6 +260,29 @@ def test_what_a_server_says_unasked_is_no_answer_to_the_next_letter(more, offers
 
 
 @PIPELINING
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("said", [CLOSE, b"421 4.3.2 shutting down\r\n", b"550 5.6.0 no\r\n"])
+def test_a_server_that_ends_a_line_while_leave_is_asked_for_does_not_get_the_text(said, connections, offers):
+    """Nothing of the letter was said, so that there is no doubt."""
+    asked = []
+
+    def shut_down(_, round_):
+        if not asked and address(4) in {letter.recipient for letter in round_.asking}:
+            asked.extend(letter.recipient for letter in round_.asking)
+            for line in server._lines:
+                line.sendall(said)
+                line.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.05)
+
+    with a_server(offers=offers) as server:
+        receipts, _, _ = send(server, TEN, each_round=shut_down, connections=connections)
+    assert address(4) in asked
+    for who in asked:
+        assert told(receipts)[who] == ("retry", "data", "message")
+    assert not set(asked) & {who for who, _ in server.kept}
+
+
+@PIPELINING
 @pytest.mark.parametrize("answer", [CLOSE, b"421 4.7.0 enough on this line\r\n"])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
 def test_a_line_that_ends_under_a_letter_that_rides_has_a_successor(verb, answer, offers):
