@@ -75,6 +75,21 @@ def charged(value: Any) -> Any:
     return value
 
 
+def searched(value: Any) -> Any:
+    """What is about to be gone through by Python itself, which is quick at it: one for every 64 characters or entries."""
+    if isinstance(value, range):  # makes each number first
+        budget.spend(len(value))
+    elif isinstance(value, str | list | tuple) and len(value) >= CHARS_PER_WORK:
+        budget.spend(len(value) // CHARS_PER_WORK)
+    return value
+
+
+def weighed(value: Any) -> Any:
+    """A list, tuple or mapping that a template wrote, paid for with all that it holds."""
+    text_size(value)
+    return value
+
+
 def too_much(what: str) -> NoReturn:
     """Stop the template that asks for it."""
     message = f"the template asks for {what}"

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import pass_context, pass_eval_context
 from jinja2.filters import FILTERS
 from jinja2.nodes import EvalContext
+from jinja2.tests import TESTS
 from markupsafe import Markup, escape, soft_str
 
-from flowctl.engine.budget import NUMBER_MAX, TEXT_CHARS_MAX, budget, charged, text_size, too_much
+from flowctl.engine.budget import (
+    CHARS_PER_WORK,
+    NUMBER_MAX,
+    TEXT_CHARS_MAX,
+    budget,
+    charged,
+    searched,
+    text_size,
+    too_much,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +44,7 @@ _LOOKING_ON = frozenset({
     "count", "d", "default", "first", "last", "length", "map", "reject", "rejectattr", "select", "selectattr",
 })  # fmt: skip
 # What weighs nothing as a filter's argument: asked first, for most are. The sandbox adds what it hands to filters itself.
-LIGHT: set[type] = {str, Markup, float, bool, type(None), GeneratorType, EvalContext}
+LIGHT: set[type] = {float, bool, type(None), GeneratorType, EvalContext}
 
 
 def filters() -> dict[str, Callable[..., Any]]:
@@ -44,6 +54,15 @@ def filters() -> dict[str, Callable[..., Any]]:
     known["round"] = _round_cheaply(known["round"])
     known["map"] = _map_cheaply(known["map"])
     return known
+
+
+def tests() -> dict[str, Any]:
+    """jinja2's tests, of which those that go through a whole text or list are paid for."""
+
+    def paid(test: Any) -> Any:
+        return lambda *values: test(*map(searched, values))
+
+    return TESTS | {name: paid(TESTS[name]) for name in ("in", "lower", "upper")}
 
 
 def is_plain(attribute: Any) -> bool:
@@ -59,7 +78,10 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)  # copies the mark of filters that want the environment or context
     def guarded(*args: Any, **options: Any) -> Any:
         for value in (*args, *options.values()) if options else args:
-            if type(value) not in LIGHT:
+            if type(value) is str:
+                if len(value) >= CHARS_PER_WORK:
+                    budget.spend(len(value) // CHARS_PER_WORK)
+            elif type(value) not in LIGHT:
                 _weigh(value, counts=counts, looks_on=looks_on)
         made = function(*args, **options)
         return made if type(made) is float else charged(made)
@@ -72,6 +94,10 @@ def _weigh(value: Any, *, counts: bool, looks_on: bool) -> None:
     if isinstance(value, int):
         if counts and abs(value) > NUMBER_MAX:
             too_much(f"{value} of something")
+    elif isinstance(value, range):
+        budget.spend(1 + len(value))
+    elif isinstance(value, str):
+        searched(value)
     elif isinstance(value, _HOLDERS):
         if looks_on:
             budget.spend(1 + len(value))
@@ -86,12 +112,12 @@ def _replace(context: EvalContext, text: Any, old: Any, new: Any, count: int | N
         text = escape(text) if hasattr(old, "__html__") or hasattr(new, "__html__") else soft_str(text)
     else:
         text = str(text)
-    old, new = (escape(old), escape(new)) if isinstance(text, Markup) else (str(old), str(new))
+    kind = Markup if isinstance(text, Markup) else str
+    text, old, new = str(text), str(old), str(escape(new) if kind is Markup else new)
     grown = len(text) + (text.count(old) if old else len(text) + 1) * len(new)
     if grown > TEXT_CHARS_MAX:
         too_much(f"a text of {grown} characters")
-    made: str = text.replace(old, new, -1 if count is None else count)
-    return made
+    return kind(text.replace(old, new, -1 if count is None else count))
 
 
 def _round_cheaply(guarded: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # it is set, with nothing between, so that one of each serves a whole function.
 _HEADER = f"""\
 from flowctl.engine.filters import sum_of_attribute
+from flowctl.engine.budget import charged, searched, weighed
 from flowctl.engine.sandbox import Record, long
 attribute_of, shown_html, shown_text = environment.getattr, environment.shown_html, environment.shown_text
 escaped = environment.escaped
@@ -205,6 +206,42 @@ class Generator(CodeGenerator):
         else:
             super().visit_Filter(node, frame)
 
+    def visit_Operand(self, node: nodes.Operand, frame: Frame) -> None:  # noqa: N802 - the same
+        """`in` and `not in`, charged."""
+        if node.op not in ("in", "notin"):
+            super().visit_Operand(node, frame)
+            return
+        self.write(" in searched(" if node.op == "in" else " not in searched(")
+        self.visit(node.expr, frame)
+        self.write(")")
+
+    @optimizeconst
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802 - the same
+        """`text[1:3]`, charged."""
+        sliced = isinstance(node.arg, nodes.Slice)
+        self.write("charged(" if sliced else "")
+        super().visit_Getitem(node, frame)
+        self.write(")" if sliced else "")
+
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802 - the same
+        """A list, charged with all that it holds: each that holds the last one twice would be twice as large."""
+        self.write("weighed(")
+        super().visit_List(node, frame)
+        self.write(")")
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802 - the same
+        """The same; or the names that a loop sets."""
+        made = node.ctx == "load"
+        self.write("weighed(" if made else "")
+        super().visit_Tuple(node, frame)
+        self.write(")" if made else "")
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802 - the same
+        """The same."""
+        self.write("weighed(")
+        super().visit_Dict(node, frame)
+        self.write(")")
+
     def visit_Continue(self, node: nodes.Continue, frame: Frame) -> None:  # noqa: ARG002, N802 - jinja2's signature
         """A turn of a loop, or a run of a macro, paid with what it prints."""
         # jinja2 allows no node types of one's own, and `continue` exists only with an extension that is not loaded here.
@@ -228,6 +265,8 @@ def beating(tree: nodes.Template) -> nodes.Template:
         beat = nodes.Continue(lineno=node.lineno)
         beat.work = 1 + _printing(node.body)  # type: ignore[attr-defined]  # for the generator
         node.body.insert(0, beat)
+        if isinstance(node, nodes.For) and node.test is not None:
+            node.test = nodes.And(nodes.EnvironmentAttribute("turn"), node.test, lineno=node.lineno)
     return tree
 
 

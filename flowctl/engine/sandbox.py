@@ -29,10 +29,11 @@ from flowctl.engine.budget import (
     Runaway,
     budget,
     charged,
+    searched,
     text_size,
     too_much,
 )
-from flowctl.engine.filters import LIGHT, filters
+from flowctl.engine.filters import LIGHT, filters, tests
 from flowctl.engine.generated import Generator, Names, beating
 from flowctl.engine.references import in_references
 
@@ -142,6 +143,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`references`: HTML in which values stand as ASCII, with references (`&#233;`) for the rest."""
         super().__init__(undefined=Missing, autoescape=html, finalize=_printed, auto_reload=False, cache_size=0)
         self.filters = filters()
+        self.tests = tests()
         self._references = references
         self.escaped = _escaped_in_references if references else escaped
         self.globals = {"range": _short_range, "namespace": self.globals["namespace"]}
@@ -198,6 +200,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
         """A call from a template, charged."""
         budget.spend()
+        searched(getattr(function, "__self__", None))
         return charged(super().call(context, function, *args, **options))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - the same
@@ -236,6 +239,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             text = str(escape(_printed(value)))
             text = in_references(text) if self._references else text
         return text if len(text) < CHARS_PER_WORK else long(text)
+
+    @property
+    def turn(self) -> bool:
+        """True; a turn of a loop whose condition is asked for next, paid."""
+        budget.spend()
+        return True
 
     def concat_charged(self, parts: tuple[Any, ...], html: object) -> str:
         """`a ~ b`; in HTML escaped where one part is HTML already, and else no sooner than it is printed."""

@@ -156,6 +156,39 @@ def test_a_runaway_is_stopped_soon_and_small(source):
     assert peak < 50_000_000
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% set r = range(10000) %}{% for a in r %}{% for b in r if b < 0 %}{% endfor %}{% endfor %}",
+        "{% set r = range(10000) %}{% for a in r %}{% if r|select('gt', 9990)|first %}{% endif %}{% endfor %}",
+        "{% set r = range(10000) %}{% for a in r %}{% if r|max + r|sum < 0 %}{% endif %}{% endfor %}",
+        "{% set r = range(10000) %}{% for a in r %}{% if -0.5 in r or -0.5 is in(r) %}{% endif %}{% endfor %}",
+        "{% set r = range(10000)|list %}{% for a in r %}{% if -1 in r and -2 not in r %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a|wordcount < 0 %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a|striptags|length < 0 %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a|int(0) %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a.count('b') < 0 %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if 'bb' in a %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a is upper or a is lower %}{% endif %}{% endfor %}",
+        "{% set a = 'ab ' * 80000 %}{% for i in range(10000) %}{% if a[::2] == '' %}{% endif %}{% endfor %}",
+        "{% set a = 1 %}{% set b = 1 %}" + "{% set a = (a, a) %}{% set b = (b, b) %}" * 40 + "{{ a == b }}",
+        "{% set a = 1 %}{% set b = 1 %}" + "{% set a = (a, a) %}{% set b = (b, b) %}" * 40 + "{{ {a: 1}|length }}",
+        "{% set a = 1 %}{% set b = 1 %}"
+        + "{% set a = {'x': [a, a]} %}{% set b = {'x': [b, b]} %}" * 40
+        + "{{ a == b }}",
+    ],
+)
+def test_looking_through_much_and_making_nothing_of_it_runs_away_too(source):
+    began = time.thread_time()
+    assert "runs away" in refused(source)
+    assert time.thread_time() - began < 3
+
+
+def test_the_work_of_looking_through_a_short_list_is_none():
+    source = "{% set r = range(63)|list %}{% for i in range(9999) %}{% if i in r and i not in [1, 2] %}x{% endif %}{% endfor %}"
+    assert filled(source) == "x" * 61
+
+
 def test_a_runaway_ends_the_same_way_each_time():
     source = "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}"
     assert refused(source) == refused(source) == "the template runs away: more loops and text than a message can need"
