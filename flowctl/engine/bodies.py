@@ -37,7 +37,6 @@ _VALUES: tuple[type[nodes.Node], ...] = (
     nodes.CallBlock,
     nodes.Block,
 )
-_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _NAME = re.compile(r"\{%[-+]?\s*(\w+)")
 _ENDS = {
     "variable_begin": "variable_end",
@@ -193,17 +192,9 @@ def text_of(html: str) -> str:
     return squeezed("\n".join(line.rstrip() for line in text.splitlines()))
 
 
-def leaves_blanks(template: str) -> bool:
-    """Whether a line of a text template may come out as blanks alone."""
-    return any(line.isspace() for line in _TAG.sub("", template).split("\n"))
-
-
-def squeezed(text: str, *, blanks: bool = True) -> str:
-    """Text with at most one blank line in a row, nothing in it; none in front, one line end behind.
-
-    Without `blanks` it is known to have no line of blanks.
-    """
-    if blanks and (" \n" in text or "\t\n" in text):  # looking costs less than the pattern does
+def squeezed(text: str) -> str:
+    """Text with at most one blank line in a row, nothing in it; none in front, one line end behind."""
+    if " \n" in text or "\t\n" in text:  # looking costs less than the pattern does
         text = _BLANKS.sub("\n", text)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")

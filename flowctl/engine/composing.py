@@ -17,7 +17,7 @@ from flowctl.channels.address import NotAnAddress, wire_address
 from flowctl.channels.channel import Letter
 from flowctl.engine import mime
 from flowctl.engine.attachments import BadAttachment, parts
-from flowctl.engine.bodies import in_references, leaves_blanks, may_refer, squeezed, text_of
+from flowctl.engine.bodies import in_references, may_refer, squeezed, text_of
 from flowctl.engine.called import Events, code
 from flowctl.engine.languages import pick
 from flowctl.engine.letters import Refused, no_files
@@ -158,7 +158,7 @@ class Composer:
         address = wire_address(recipient)
         mail = self._mail(message, written, variables["contact"].get("language"), variant)
         html = _run(mail.html, variables)
-        text = text_of(html) if mail.text is None else squeezed(_run(mail.text, variables), blanks=mail.leaves_blanks)
+        text = text_of(html) if mail.text is None else squeezed(_run(mail.text, variables))
         if mail.inlines_css:
             html = _css_inlined(html)
         message_id = f"<{key}@{mail.domain}>"
@@ -219,7 +219,6 @@ class _Mail:
         html = in_references(body["html"]) if self.refers else body["html"]
         self.html = _template(html, html=True, references=self.refers)
         self.text = None if body["text"] is None else _template(body["text"], html=False)
-        self.leaves_blanks = leaves_blanks(body["text"] or "")
         self.lines = mime.quoted_lines(f"{html}\n{body['text'] or ''}")
         self.inlines_css: bool = body["inline_css"]
         self.attach: list[dict[str, Any]] = written.get("attach") or []

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from flowctl.engine.bodies import NotConvertible, in_references, leaves_blanks, may_refer, text_of, to_html, to_text
+from flowctl.engine.bodies import NotConvertible, in_references, may_refer, text_of, to_html, to_text
 from flowctl.engine.sandbox import Record, compiled, render
 
 MARKDOWN = """# Bonjour {{ contact.first_name|default("*cher* client") }}
@@ -195,17 +195,3 @@ def test_a_template_in_references_keeps_its_tags_and_styles():
 )
 def test_references_stand_only_where_they_mean_what_they_stand_for_and_are_no_longer_than_base64(html, may):
     assert may_refer(html) is may
-
-
-@pytest.mark.parametrize(
-    ("template", "may"),
-    [
-        ("a\n\n  * {{ b }}\nc \n", False),
-        ("a\n  \nb", True),
-        ("a\n  {% if b %}c{% endif %}\nd", False),
-        ("a\n  {% if b %}{{ c }}{% endif %}\nd", True),
-        ("a\n\t{# said\nhere #}\nd", True),
-    ],
-)
-def test_a_template_that_leaves_lines_of_blanks_is_known(template, may):
-    assert leaves_blanks(template) is may

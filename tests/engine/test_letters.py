@@ -180,6 +180,12 @@ def test_a_letter_is_as_smtp_takes_it_whatever_it_says(name, text):
         opened(build(snapshot({file: text}, email={"subject": "x", "file": file}), contact={"first_name": name}))
 
 
+def test_lines_of_blanks_are_one_blank_line_wherever_they_come_from():
+    message = snapshot(email={"subject": "s", "text": "Note: {{ contact.note }}\n\nB"})
+    _, text, _ = opened(build(message, contact={"note": "a\n \t\n  \n\nb\n  "}))
+    assert text.startswith("Note: a\n\nb\n\nB\n")
+
+
 def test_a_style_that_is_not_ascii_makes_no_references():
     """They mean nothing in it."""
     files = {
