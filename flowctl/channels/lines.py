@@ -377,18 +377,18 @@ class Lines(Sender):
             self._ring.send(b"!")
 
     def _take_connected(self) -> bool:
+        """One for each ring: where going on with it fails, the others still ring."""
         with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
-        went = False
-        with contextlib.suppress(Empty):
-            while True:
-                line, error = self._connected.get_nowait()
-                if line.letter is None:  # one is only expected
-                    line.failed = error
-                    self._idle.append(line)
-                self._advance(line, error=error)
-                went = True
-        return went
+            self._bell.recv(1)
+        try:
+            line, error = self._connected.get_nowait()
+        except Empty:
+            return False
+        if line.letter is None:  # one is only expected
+            line.failed = error
+            self._idle.append(line)
+        self._advance(line, error=error)
+        return True
 
     def _finish(self) -> None:
         """The caller left in the middle, or there is no more: nothing more leaves, and what is leaving is waited for."""

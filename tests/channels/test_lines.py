@@ -160,6 +160,30 @@ def test_lines_that_cannot_connect_for_expected_letters_say_so_of_the_first_ones
     assert len(set(opened)) == len(opened)
 
 
+@pytest.mark.parametrize("expected", [0, 50])
+def test_what_nobody_foresaw_while_several_lines_connect_comes_out_and_holds_up_nobody(monkeypatch, expected):
+    def unforeseen(_):
+        message = "nobody foresaw this"
+        raise ValueError(message)
+
+    monkeypatch.setattr(SmtpConnection, "connect", unforeseen)
+    came_out = []
+
+    def run():
+        with lines_to({"adapter": "smtp", "host": "127.0.0.1", "port": 9}, connections=4) as lines:
+            lines.expect(expected)
+            try:
+                list(lines.rounds(FIFTY))
+            except ValueError as error:
+                came_out.append(error)
+
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(10)
+    assert not running.is_alive()
+    assert "nobody foresaw this" in str(came_out)
+
+
 def test_lines_that_are_expected_in_vain_are_closed(smtp_server):
     server = smtp_server()
     with lines_to(server.settings(connections=4)) as lines:
