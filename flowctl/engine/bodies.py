@@ -47,6 +47,7 @@ _ENDS = {
 _BLANKS = re.compile(r"\n[ \t]+(?=\n)")  # begins with a plain character, which is looked for fast
 _ROWS = ("table", "tbody", "thead", "tfoot", "tr", "colgroup")
 TAGS_MAX = 9_999
+_TO_HTML = re.compile(r"(?:\||\bfilter\s)\s*(?:safe|e|escape)\b")
 # Whose text is taken as it stands: references mean nothing in it.
 _RAW_ELEMENT = re.compile(
     r"<(style|script|xmp|iframe|noembed|noframes|plaintext)\b.*?(?:</(?!plaintext)\1|\Z)",
@@ -78,6 +79,10 @@ class _Tags:
     def back(self, text: str) -> str:
         """The tags in their places again."""
         return _WORDS.sub(lambda found: self._tags[int(found[2])], text)
+
+    def bring_html(self) -> bool:
+        """Whether a filter in them makes HTML of a value."""
+        return any(_TO_HTML.search(tag) for tag in self._tags)
 
     def name(self, word: str) -> str:
         """What a tag is: `for`, `endif`; empty where it is none that has a name."""
@@ -132,9 +137,11 @@ def to_text(html: str) -> str | None:
     """The text template of an HTML template, or None where its tags would not mean the same in text.
 
     None: the text part is to be made from the rendered HTML. A loop over the rows of a table is such a case: as text,
-    its tags would end up beside the table and not around the row.
+    its tags would end up beside the table and not around the row. A value that brings HTML (`|safe`, `|e`) is another.
     """
     tags = _Tags(html)
+    if tags.bring_html():
+        return None
     text = text_of(tags.text)
     if _in_rows(tags.text) or not _same_structure(tags.text, text):
         return None

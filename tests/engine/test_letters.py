@@ -204,6 +204,21 @@ def test_rows_of_a_table_make_their_text_after_rendering():
     assert text.split("\n")[:2] == ["un", "deux <b>"]
 
 
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "{{ contact.note|safe }}",
+        "{{ ('<b>a</b> & b')|safe }}",
+        "{{ 'a & b'|e }}",
+        "{{ 'a_&_b'|escape|replace('_', '<i> </i>'|safe) }}",
+    ],
+)
+def test_html_that_a_value_brings_is_no_markup_in_text(printed):
+    message = snapshot(email={"subject": "s", "text": f"<p>{printed}</p>"}, purpose="transactional")
+    _, text, _ = opened(build(message, contact={"note": "<b>a</b> &amp; b"}))
+    assert text == "a & b\n"
+
+
 def test_no_link_is_rewritten():
     message = snapshot(email={"subject": "x", "text": "[a](https://shop.example/?q=1&r=2)"})
     _, text, html = opened(build(message))
