@@ -67,6 +67,7 @@ class Lines(Sender):
         self._channel = channel
         self._lines: list[_Line] = []
         self._idle: list[_Line] = []
+        self._most = channel.connections  # fewer once the server has refused one beside others that work
         self._moving = 0  # lines that will have something to say; those that ask and those that idle will not
         self._asking: list[_Line] = []
         self._ended: list[Attempt] = []
@@ -100,7 +101,7 @@ class Lines(Sender):
 
     def expect(self, count: int) -> None:
         """Connect lines for so many letters; what keeps one from it is heard when a letter is to leave by it."""
-        while len(self._lines) < min(count, self._channel.connections) and self._may_take():
+        while len(self._lines) < min(count, self._most) and self._may_take():
             line = _Line(connection=self._channel.open(), wish=CONNECT)
             self._lines.append(line)
             self._begin(line, CONNECT)
@@ -170,7 +171,7 @@ class Lines(Sender):
     def _feed(self) -> bool:
         """A letter to every line that has none, as long as there are some; returns whether any got one."""
         fed = False
-        while (self._idle or len(self._lines) < self._channel.connections) and self._may_take():
+        while (self._idle or len(self._lines) < self._most) and self._may_take():
             letter = self._ahead.popleft() if self._ahead else self._next()
             if letter is None:
                 break
@@ -229,6 +230,10 @@ class Lines(Sender):
         """A line's letter is; returns whether the line goes on with the one that rode behind it."""
         letter = line.letter
         assert letter is not None  # noqa: S101 - whose dialogue ended
+        if receipt.phase == "connect" and receipt.opens_breaker and self._others_work(line):
+            self._give_up(line)
+            self._ahead.appendleft(letter)
+            return False
         # Judged at once: the next letter must not slip through meanwhile.
         self._ended += self._breaker.take(Attempt(letter=letter, receipt=receipt))
         line.letter, line.dialogue, line.rider, line.riding = line.rider, line.riding, None, None
@@ -241,6 +246,16 @@ class Lines(Sender):
         self._watch(line)
         self._idle.append(line)
         return False
+
+    def _others_work(self, line: _Line) -> bool:
+        return any(other is not line and other.connection.wire is not None for other in self._lines)
+
+    def _give_up(self, line: _Line) -> None:
+        """One line less, as servers limit them: the others go on, and the last of them speaks for the provider."""
+        self._unwatch(line)
+        line.letter = line.dialogue = None
+        self._lines.remove(line)
+        self._most = len(self._lines)
 
     def _said(self, line: _Line, talk: Talk) -> object:
         """Say something; returns the reply where it is there already. Raises `Lost`."""

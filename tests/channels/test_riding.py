@@ -116,6 +116,22 @@ class Server:
         return None if answer.startswith(b"421") or answer == HALF else "as told"
 
 
+class Crowded(Server):
+    """Takes so many lines at a time."""
+
+    most, open, refused = 3, 0, 0
+
+    def _speak(self, line):
+        if self.open >= self.most:
+            self.refused += 1
+            with line:
+                line.sendall(b"421 4.7.0 too many connections from you\r\n")
+            return
+        self.open += 1
+        super()._speak(line)
+        self.open -= 1
+
+
 @contextmanager
 def a_server(faults=(), *, offers=("PIPELINING", "SIZE 100000")):
     server = Server(faults, offers=offers)
@@ -447,3 +463,28 @@ def test_an_answer_in_the_middle_of_a_text_ends_the_line(answer, outcome, offers
         letter.recipient: "sent" for letter in letters
     } | {address(1): outcome}
     assert [b"<c2@example.com>" in each for each in heard] == [False, True]
+
+
+@pytest.mark.parametrize("expected", [0, 40])
+def test_lines_that_a_server_has_no_room_for_are_given_up_and_the_others_go_on(expected):
+    letters = [letter._replace(key=f"{letter.key}-{nth}") for nth in range(4) for letter in TEN]
+    server = Crowded((), offers=("PIPELINING",))
+    with closing(server), closing(sender(make_channel("email", {**server.settings, "connections": 8}))) as lines:
+        lines.expect(expected)
+        done = []
+        for round_ in lines.rounds(letters):
+            round_.grant(round_.asking)
+            done += round_.done
+        assert lines.refusal is None
+    assert [attempt.receipt.outcome for attempt in done] == ["sent"] * 40
+    assert len({attempt.letter.key for attempt in done}) == len(server.kept) == 40
+    assert 1 <= server.refused <= 8
+
+
+def test_a_server_that_has_room_for_nobody_refuses_everything():
+    server = Crowded((), offers=("PIPELINING",))
+    server.most = 0
+    with closing(server), closing(sender(make_channel("email", {**server.settings, "connections": 4}))) as lines:
+        done = [attempt.receipt for round_ in lines.rounds(TEN) for attempt in round_.done]
+        assert lines.refusal is not None
+    assert {(receipt.outcome, receipt.scope) for receipt in done} == {("retry", "provider")}
