@@ -43,7 +43,7 @@ CONNECTIONS = 64  # ours: each commit before the point of no return serves all o
 BUILDS = 100  # mails in a row
 ONE_GOAL, TWO_GOAL, SIGNED_GOAL, BUILD_GOAL, MEMORY_GOAL = 0.30, 0.45, 0.20, 2.0, 1.15
 POSTFIX = ("smtp-sink", "smtp-source")
-ROUNDS = 3  # the middle one counts
+ROUNDS = 5  # the middle one counts
 
 SETTINGS = """\
 project: bench
