@@ -357,7 +357,7 @@ class Delivery:
                 if granted:
                     self._record.write(batch, self._clock())
                 crash.point("transmitting")
-                round_.granted.update(granted)
+                round_.grant(letter for letter in round_.asking if letter.key in granted)
 
     def _mark(self, letters: Sequence[Letter], by_key: Mapping[str, Claim]) -> tuple[set[str], int]:
         """The point of no return: these are transmitting, unless somebody cancelled or took them over, or the address was suppressed since.
